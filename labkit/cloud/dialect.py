@@ -1,0 +1,35 @@
+"""What the gateway and the server ask of a cloud."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from labkit.cloud.http import Request, Response
+
+
+class Dialect(Protocol):
+    """One vendor's vocabulary over the engine."""
+
+    #: ``aws``, ``azure`` or ``gcp``.
+    name: str
+
+    def serves(self, host: str) -> bool | str:
+        """Whether ``host`` is this cloud's: True, False, or one sentence that says why this host of its is refused."""
+
+    def front(self, request: Request) -> bool:
+        """Whether a request sent to the plain front's own address (no cloud's host name) is for this cloud."""
+
+    def handle(self, request: Request) -> Response:
+        """Answers one request, errors included. Called from the connection's own thread; never raises."""
+
+    def environment(self) -> dict[str, str]:
+        """The variables with which this cloud's clients find it and sign in."""
+
+    def inventory(self) -> dict[str, list[str]]:
+        """The names of what a learner made, by kind: what would be gone with the server."""
+
+    def reset(self) -> None:
+        """Empties the cloud."""
+
+    def close(self) -> None:
+        """Stops everything that runs in it."""
