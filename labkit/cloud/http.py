@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import unquote
@@ -30,7 +30,7 @@ class Headers:
         name = name.lower()
         return any(key.lower() == name for key, _ in self.items)
 
-    def __iter__(self) -> Iterable[tuple[str, str]]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[tuple[str, str]]:
         return iter(self.items)
 
     def __repr__(self) -> str:

@@ -1,0 +1,44 @@
+"""Model containers for the tests of serving, as a dialect would bring them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+class Echo:
+    """Answers with its own name and what it was sent; obeys orders in the body."""
+
+    def __init__(self, folder: Path, name: str = "echo", fail: str = "") -> None:
+        self.folder = folder
+        self.name = name
+        self.fail = fail
+
+    def load(self) -> None:
+        print(f"{self.name} loads from {self.folder.name}")
+        if self.fail == "raise":
+            raise RuntimeError("no model here")
+        if self.fail == "exit":
+            os._exit(7)
+        if self.fail == "hang":
+            time.sleep(600)
+
+    def handle(self, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        order = body.decode()
+        if order == "die":
+            os._exit(9)
+        if order == "hang":
+            time.sleep(600)
+        if order.startswith("sleep"):
+            time.sleep(float(order.split()[1]))
+        if order == "pid":
+            return 200, {}, str(os.getpid()).encode()
+        if order == "env":
+            return 200, {}, repr(sorted(os.environ)).encode()
+        if order == "child":
+            child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+            return 200, {}, str(child.pid).encode()
+        return 200, {"x-from": self.name}, body
