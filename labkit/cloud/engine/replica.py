@@ -37,6 +37,10 @@ def unpack(frame: bytes) -> tuple[dict[str, Any], bytes]:
     return head, frame[4 + length :]
 
 
+#: What a replica says when it takes a request.
+BEGUN = pack({"begun": True})
+
+
 def serve(channel: Connection, container: str, options: dict[str, Any], folder: str) -> None:
     """The replica's main function; ``container`` as :class:`~labkit.cloud.engine.serving.ModelServer` says."""
     module, _, name = container.partition(":")
@@ -54,6 +58,8 @@ def serve(channel: Connection, container: str, options: dict[str, Any], folder: 
             head, body = unpack(channel.recv_bytes())
         except EOFError:
             return
+        # Said before the model sees the request: one that a dying replica never began can go to another.
+        channel.send_bytes(BEGUN)
         started = time.perf_counter()
         status, headers, answer = model.handle(head["headers"], body)
         seconds = time.perf_counter() - started

@@ -18,7 +18,7 @@ from typing import Any
 
 from labkit.cloud.engine.errors import ModelFailed, NotFound, StartFailed, TimedOut, Unavailable
 from labkit.cloud.engine.launcher import Launched, Launcher, Limits, ProcessSpec
-from labkit.cloud.engine.replica import LARGEST_FRAME, pack, unpack
+from labkit.cloud.engine.replica import BEGUN, LARGEST_FRAME, pack, unpack
 
 #: Seconds before a dead replica is started again: the first wait, and the longest one.
 FIRST_WAIT, LONGEST_WAIT = 0.05, 30.0
@@ -400,17 +400,23 @@ class _Replica:
         channel = self._process.channel
         try:
             channel.send_bytes(pack({"headers": headers}, body))
-        except OSError:
+            begun = self._receive(deadline)
+        except (EOFError, OSError):
             raise _NotDelivered from None
+        if begun != BEGUN:
+            raise ModelFailed(f"Replica {self.id} wrote into its own channel.", status=502)
         try:
-            if not channel.poll(max(deadline - time.perf_counter(), 0.0)):
-                raise TimedOut(f"Replica {self.id} did not answer within the request's limit.")
-            head, answer = unpack(channel.recv_bytes(LARGEST_FRAME))
+            head, answer = unpack(self._receive(deadline))
             return int(head["status"]), dict(head["headers"]), answer, float(head["seconds"])
         except (EOFError, OSError, ValueError, KeyError, TypeError):
             raise ModelFailed(
                 f"The process of replica {self.id} ended while it handled the request.", status=502
             ) from None
+
+    def _receive(self, deadline: float) -> bytes:
+        if not self._process.channel.poll(max(deadline - time.perf_counter(), 0.0)):
+            raise TimedOut(f"Replica {self.id} did not answer within the request's limit.")
+        return self._process.channel.recv_bytes(LARGEST_FRAME)
 
     def close(self) -> None:
         self.ready = False
