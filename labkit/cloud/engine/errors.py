@@ -52,11 +52,18 @@ class Unavailable(CloudError):
     """Nothing can serve the request at the moment."""
 
 
-class TimedOut(CloudError):
+class OfReplica(CloudError):
+    """An error that a model replica had: ``variant`` is the variant's name and ``replica`` the replica's, if known."""
+
+    variant = ""
+    replica = ""
+
+
+class TimedOut(OfReplica):
     """The work did not finish within its limit."""
 
 
-class StartFailed(CloudError):
+class StartFailed(OfReplica):
     """A process (model replica, job step, function) did not become ready. ``log_tail`` is its last output."""
 
     def __init__(self, message: str, *, log_tail: str = "", code: str | None = None) -> None:
@@ -64,7 +71,7 @@ class StartFailed(CloudError):
         self.log_tail = log_tail
 
 
-class ModelFailed(CloudError):
+class ModelFailed(OfReplica):
     """The model answered with an error of its own: ``status`` and ``body`` are the model container's answer."""
 
     def __init__(self, message: str, *, status: int, body: bytes = b"", code: str | None = None) -> None:

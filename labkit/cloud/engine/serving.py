@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from labkit.cloud.engine.errors import ModelFailed, NotFound, StartFailed, TimedOut, Unavailable
+from labkit.cloud.engine.errors import ModelFailed, NotFound, OfReplica, StartFailed, TimedOut, Unavailable
 from labkit.cloud.engine.launcher import Launched, Launcher, Limits, ProcessSpec
 from labkit.cloud.engine.replica import BEGUN, LARGEST_FRAME, pack, unpack
 
@@ -147,6 +147,9 @@ class Endpoint:
             chosen.enter()
         try:
             status, answered, answer, replica, seconds = chosen.call(dict(headers), body, started + timeout)
+        except OfReplica as error:
+            error.variant = chosen.name
+            raise
         finally:
             chosen.leave()
         return Answer(status, answered, answer, chosen.name, replica, seconds, time.perf_counter() - started)
@@ -204,7 +207,7 @@ class _Variant:
         with self._changed:
             waiting = [replica for replica in self._replicas if not replica.ready]
         for replica in waiting:
-            replica.wait_ready()
+            self._await(replica)
             self._admit(replica)
 
     def scale(self, count: int) -> None:
@@ -224,7 +227,7 @@ class _Variant:
             for _ in range(missing):
                 added.append(self._new())
             for replica in added:
-                replica.wait_ready()
+                self._await(replica)
         except StartFailed:
             for replica in added:
                 replica.close()
@@ -251,7 +254,8 @@ class _Variant:
             except _NotDelivered:
                 self._lost(replica)
                 continue
-            except (TimedOut, ModelFailed):
+            except (TimedOut, ModelFailed) as error:
+                error.replica = replica.id
                 self._lost(replica)
                 raise
             self._give_back(replica)
@@ -284,6 +288,13 @@ class _Variant:
 
     def _new(self) -> _Replica:
         return _Replica(f"{self._endpoint}-{self.name}-{next(self._numbers)}", self._server, self._launcher)
+
+    def _await(self, replica: _Replica) -> None:
+        try:
+            replica.wait_ready()
+        except StartFailed as error:
+            error.variant, error.replica = self.name, replica.id
+            raise
 
     def _admit(self, replica: _Replica) -> None:
         with self._changed:

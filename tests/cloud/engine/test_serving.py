@@ -101,6 +101,7 @@ def test_a_model_that_does_not_load_changes_nothing(endpoint, tmp_path, fail, sa
     endpoint.deploy([spec(tmp_path)])
     with pytest.raises(StartFailed, match=says) as caught:
         endpoint.deploy([spec(tmp_path, "green", fail=fail, timeout=1.0 if fail == "hang" else 30.0)])
+    assert (caught.value.variant, caught.value.replica) == ("green", "ep-green-1")
     assert "green loads from" in caught.value.log_tail
     if fail == "raise":
         assert "Traceback" in caught.value.log_tail
@@ -137,6 +138,7 @@ def test_a_replica_that_dies_over_a_request_is_replaced(endpoint, tmp_path):
     with pytest.raises(ModelFailed) as caught:
         endpoint.invoke({}, b"die")
     assert caught.value.status == 502
+    assert (caught.value.variant, caught.value.replica) == ("blue", "ep-blue-1")
     assert endpoint.invoke({}, b"again").body == b"again"
 
 
@@ -151,8 +153,9 @@ def test_a_replica_killed_while_idle_costs_no_request(endpoint, tmp_path):
 def test_a_request_that_hangs_ends_at_its_limit_and_the_replica_is_replaced(endpoint, tmp_path):
     endpoint.deploy([spec(tmp_path)])
     first = int(endpoint.invoke({}, b"pid").body)
-    with pytest.raises(TimedOut):
+    with pytest.raises(TimedOut) as caught:
         endpoint.invoke({}, b"hang", timeout=0.2)
+    assert (caught.value.variant, caught.value.replica) == ("blue", "ep-blue-1")
     assert int(endpoint.invoke({}, b"pid").body) != first
     wait_until(lambda: not psutil.pid_exists(first))
 
