@@ -1,0 +1,258 @@
+"""moto, as the base of S3, IAM and ECR: imported when first needed, in lab time, called without a web framework.
+
+moto keeps its state in module globals, one set a process: so does this module. Every operation that reaches it has
+passed the allow-list, the signature check and the parameter check in :mod:`labkit.cloud.aws.front`.
+"""
+
+from __future__ import annotations
+
+import datetime as real
+import importlib
+import re
+import threading
+from collections.abc import Callable
+from html import unescape
+from io import BytesIO
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
+
+from labkit.cloud.aws.errors import AwsError
+from labkit.cloud.http import Request, Response
+
+if TYPE_CHECKING:
+    from moto.core.request import Request as MotoRequest
+
+#: The account of the local clouds; also the one that moto falls back to.
+ACCOUNT = "123456789012"
+
+#: Services whose operations moto may answer.
+SERVICES = ("s3", "iam", "ecr")
+
+_import_lock = threading.RLock()
+_locks = {service: threading.RLock() for service in SERVICES}
+_now: Callable[[], real.datetime] = lambda: real.datetime.now(real.UTC)  # noqa: E731
+_modules: dict[str, ModuleType] = {}
+
+
+def use_clock(now: Callable[[], real.datetime]) -> None:
+    """Makes moto's timestamps come from ``now`` (aware UTC)."""
+    global _now
+    _now = now
+
+
+def _utcnow() -> real.datetime:
+    """Lab time as moto keeps it: naive UTC."""
+    return _now().replace(tzinfo=None)
+
+
+class _LabDatetime(real.datetime):
+    """``datetime`` whose ``now`` is the lab's, for moto's modules that ask the class itself."""
+
+    @classmethod
+    def now(cls, tz: real.tzinfo | None = None) -> real.datetime:  # type: ignore[override]
+        return _now().astimezone(tz) if tz else _utcnow()
+
+    @classmethod
+    def utcnow(cls) -> real.datetime:  # type: ignore[override]
+        return _utcnow()
+
+
+_lab_datetime_module = SimpleNamespace(
+    **{name: getattr(real, name) for name in real.__all__} | {"datetime": _LabDatetime}
+)
+
+
+def models(service: str) -> Any:
+    """moto's models of a service (``moto.<service>.models``), imported and put into lab time at first use."""
+    return _module(service, "models")
+
+
+def backend(service: str, account: str = ACCOUNT, region: str = "aws") -> Any:
+    """moto's state of a service in an account and a region; S3 and IAM have one for the whole partition."""
+    return getattr(models(service), f"{service}_backends")[account][region]
+
+
+def lock(service: str) -> threading.RLock:
+    """Held while moto's state of a service is read or changed: moto guards nothing by itself."""
+    return _locks[service]
+
+
+def loaded(service: str) -> bool:
+    """Whether a service of moto has been needed since the process started."""
+    return f"{service}.models" in _modules
+
+
+def _module(service: str, part: str) -> ModuleType:
+    name = f"{service}.{part}"
+    if name not in _modules:
+        with _import_lock:
+            if name not in _modules:
+                _modules[name] = _import(service, part)
+    return _modules[name]
+
+
+def _import(service: str, part: str) -> ModuleType:
+    from moto.core import config, utils
+
+    utils.utcnow = _utcnow
+    config.default_user_config["iam"]["load_aws_managed_policies"] = True
+    module = importlib.import_module(f"moto.{service}.{part}")
+    for each in (importlib.import_module(f"moto.{service}.models"), module):
+        namespace = vars(each)
+        if namespace.get("utcnow") is not None:
+            namespace["utcnow"] = _utcnow
+        if namespace.get("datetime") is real:
+            namespace["datetime"] = _lab_datetime_module
+        elif namespace.get("datetime") is real.datetime:
+            namespace["datetime"] = _LabDatetime
+    if service == "s3":
+        _mend_s3(importlib.import_module("moto.s3.models"), importlib.import_module("moto.s3.responses"))
+    return module
+
+
+def _mend_s3(models: Any, responses: Any) -> None:
+    """Takes out of moto's S3 what would answer falsely."""
+    from moto.iam.access_control import PermissionResult
+
+    from labkit.cloud.aws.checksums import checksum
+
+    def compute(body: bytes, algorithm: str, encode_base64: bool = True) -> bytes:
+        from base64 import b64decode
+
+        value = checksum(algorithm, body).encode()
+        return value if encode_base64 else b64decode(value)
+
+    # moto stores a CRC32 under the names CRC32C and CRC64NVME when a native library is missing.
+    models.compute_checksum = responses.compute_checksum = compute
+    # Whether a bucket's policy lets a caller in is for engine.access to say; moto asks without knowing the caller.
+    models.FakeBucket.get_permission = lambda self, action, resource: PermissionResult.NEUTRAL
+
+
+def reset() -> None:
+    """Empties every service of moto that has been used."""
+    if not _modules:
+        return
+    from moto.core.base_backend import BackendDict
+
+    with _import_lock:
+        BackendDict.reset()
+
+
+# -- calling it ----------------------------------------------------------------------------------------------------
+
+
+def request_of(request: Request, body: bytes, host: str, path: str, headers: list[tuple[str, str]]) -> MotoRequest:
+    """A request as moto takes it, for ``host`` and the percent-encoded ``path``; the body is not copied."""
+    from moto.core import request as moto_core
+
+    class Raw(moto_core.Request):
+        """A request whose body is never read as a form: an object may be uploaded with any content type."""
+
+        form: Any = {}
+        files: Any = {}
+
+        @property
+        def data(self) -> bytes:  # type: ignore[override]
+            return body
+
+        def get_data(self, *args: Any, **kwargs: Any) -> Any:
+            return body
+
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": request.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote(path).encode("utf-8", "surrogateescape").decode("latin-1"),
+        "QUERY_STRING": request.query,
+        "RAW_URI": f"{path}?{request.query}" if request.query else path,
+        "SERVER_NAME": host,
+        "SERVER_PORT": "443",
+        "HTTP_HOST": host,
+        "HTTP_X_MOTO_ACCOUNT_ID": ACCOUNT,
+        "CONTENT_LENGTH": str(len(body)),
+        "wsgi.url_scheme": "https",
+        "wsgi.input": BytesIO(body),
+    }
+    preserved = {}
+    for name, value in headers:
+        key = moto_core.environ_key_for_header(name)
+        if key in ("HTTP_HOST", "CONTENT_LENGTH", "HTTP_X_MOTO_ACCOUNT_ID"):
+            continue
+        environ[key] = f"{environ[key]},{value}" if key in environ else value
+        if moto_core.should_preserve_original_header_name(name):
+            preserved[key] = name
+    environ[moto_core.PRESERVED_HEADER_NAMES_ENVIRON_KEY] = preserved
+    raw = Raw(environ) if host.startswith("s3.") else moto_core.Request(environ)
+    raw.from_wsgi_server = True
+    return raw
+
+
+def call(service: str, operation: str, moto_request: MotoRequest, request_id: str) -> Response:
+    """Has moto answer; raises :class:`AwsError` for an error of its making, other exceptions for its bugs."""
+    from werkzeug.exceptions import HTTPException
+
+    responses = _module(service, "responses")
+    try:
+        with _locks[service]:
+            if service == "s3":
+                status, headers, body = _call_s3(responses.S3Response(), moto_request)
+            else:
+                kind = responses.IamResponse if service == "iam" else responses.ECRResponse
+                status, headers, body = kind.dispatch(moto_request)
+    except HTTPException as error:
+        code = getattr(error, "error_type", "") or error.name
+        raise AwsError(code, getattr(error, "message", "") or str(error.description), error.code or 400) from None
+    content = body.encode() if isinstance(body, str) else body or b""
+    if int(status) >= 400 and service != "s3":
+        raise _error(service, int(status), headers, content)
+    return Response(int(status), _headers(service, headers, request_id), _with_request_id(content, request_id))
+
+
+def _call_s3(response: Any, moto_request: MotoRequest) -> tuple[int, dict[str, Any], Any]:
+    bucket, slash, key = moto_request.raw_path.lstrip("/").partition("/")
+    answer = response.key_response if bucket and key else response.bucket_response
+    return answer(moto_request, moto_request.raw_url, moto_request.headers)
+
+
+def _headers(service: str, headers: dict[str, Any], request_id: str) -> list[tuple[str, str]]:
+    dropped = {"status", "date", "server", "x-amzn-requestid", "x-amz-request-id", "content-length", "connection"}
+    kept = [(name.lower(), str(value)) for name, value in headers.items() if name.lower() not in dropped]
+    if service == "s3":
+        return [
+            ("x-amz-request-id", request_id),
+            ("x-amz-id-2", f"labkit/{request_id}="),
+            ("server", "AmazonS3"),
+            *kept,
+        ]
+    return [("x-amzn-requestid", request_id), *kept]
+
+
+_REQUEST_ID = re.compile(rb"(?<=<RequestId>)[^<]*(?=</RequestId>)")
+
+
+def _with_request_id(body: bytes, request_id: str) -> bytes:
+    """An XML body with the request's own id where moto wrote one of its own; objects are left alone."""
+    return _REQUEST_ID.sub(request_id.encode(), body) if b"<RequestId>" in body[-400:] and body[:1] == b"<" else body
+
+
+def _error(service: str, status: int, headers: dict[str, Any], body: bytes) -> AwsError:
+    """The error in what moto sent, to be sent again in the service's own shape."""
+    text = body.decode("utf-8", "replace")
+    if service == "ecr":
+        import json
+
+        document = json.loads(text or "{}")
+        code = str(document.get("__type", "ServerException")).split("#")[-1]
+        return AwsError(code, str(document.get("message") or document.get("Message") or ""), status)
+    code = re.search(r"<Code>(.*?)</Code>", text, re.DOTALL)
+    message = re.search(r"<Message>(.*?)</Message>", text, re.DOTALL)
+    return AwsError(
+        unescape(code[1]).strip() if code else "InternalFailure",
+        unescape(message[1]).strip() if message else "",
+        status,
+    )
+
+
+def encoded(name: str) -> str:
+    """A bucket or key name as it stands in a path."""
+    return quote(name, safe="/~")

@@ -1,0 +1,308 @@
+"""From an HTTP request to an operation and its parameters, and from a result back to HTTP, by botocore's models.
+
+JSON is read and written here; for the query and REST protocols moto's parsers and serializers, which follow the same
+models, are used. https://smithy.io/2.0/aws/protocols/index.html
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from labkit.cloud.aws.errors import AwsError
+from labkit.cloud.http import Request, Response
+
+if TYPE_CHECKING:
+    from botocore.model import Shape
+    from moto.core.model import OperationModel, ServiceModel
+    from moto.core.request import Request as MotoRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation of a service as a request named it; ``uri`` holds the values that stand in its path."""
+
+    service: str
+    name: str
+    protocol: str
+    model: OperationModel
+    uri: Mapping[str, Any]
+
+
+def model_of(service: str) -> ServiceModel:
+    """botocore's model of a service, loaded once."""
+    from moto.core.utils import get_service_model
+
+    return get_service_model(service)
+
+
+def protocol_of(service: str, request: Request) -> str:
+    """The protocol that a request speaks, as far as it can be told before its operation is known."""
+    if service == "s3":
+        return "rest-xml"
+    if service in ("iam", "sts"):
+        return "query"
+    if service == "sagemaker-runtime":
+        return "rest-json"
+    content_type = request.headers.get("content-type")
+    return (
+        "query" if service == "cloudwatch" and content_type.startswith("application/x-www-form-urlencoded") else "json"
+    )
+
+
+def find(service: str, request: Request, moto_request: MotoRequest | None = None) -> Operation:
+    """The operation that a request names. ``moto_request`` is needed for S3, which is routed by path.
+
+    Raises :class:`AwsError` for one that the service does not have.
+    """
+    protocol = protocol_of(service, request)
+    if moto_request is not None:
+        return _rest(service, protocol, moto_request)
+    if protocol == "query":
+        return _query(service, request)
+    return _json(service, request)
+
+
+def _rest(service: str, protocol: str, moto_request: MotoRequest) -> Operation:
+    from moto.core.routing import get_service_router
+    from werkzeug.exceptions import NotFound
+
+    try:
+        model, uri = get_service_router(service).match(moto_request)
+    except NotFound:
+        message = "The specified method is not allowed against this resource."
+        raise AwsError("MethodNotAllowed", message, 405, Method=moto_request.method, ResourceType="SERVICE") from None
+    return Operation(service, model.name, protocol, model, uri)
+
+
+def _query(service: str, request: Request) -> Operation:
+    form = form_of(request)
+    name, version = form.get("Action", ""), form.get("Version", "")
+    service_model = model_of(service)
+    if not name:
+        raise AwsError("MissingAction", "The request is missing an action or a required parameter.", 400)
+    if name not in service_model.operation_names or version not in ("", service_model.api_version):
+        message = f"Could not find operation {name} for version {version or 'NO_VERSION_SPECIFIED'}"
+        raise AwsError("InvalidAction", message, 400)
+    return Operation(service, name, "query", service_model.operation_model(name), {})
+
+
+def _json(service: str, request: Request) -> Operation:
+    service_model = model_of(service)
+    prefix, _, name = request.headers.get("x-amz-target").rpartition(".")
+    if "cbor" in request.headers.get("content-type"):
+        raise AwsError(
+            "NotImplementedException",
+            "The local clouds speak the JSON and query protocols of this service, not CBOR; see docs/fidelity.md.",
+            501,
+        )
+    if prefix != service_model.metadata.get("targetPrefix") or name not in service_model.operation_names:
+        asked = request.headers.get("x-amz-target") or "no operation (the header X-Amz-Target is missing)"
+        raise AwsError("UnknownOperationException", f"The request names {asked}, which {service} does not have.", 400)
+    return Operation(service, name, "json", service_model.operation_model(name), {})
+
+
+def form_of(request: Request) -> dict[str, str]:
+    """The parameters of a query-protocol request: those in its URL, then those in its body."""
+    body = request.body.decode("utf-8", "replace")
+    return dict(parse_qsl(request.query, keep_blank_values=True)) | dict(parse_qsl(body, keep_blank_values=True))
+
+
+# -- parameters ----------------------------------------------------------------------------------------------------
+
+
+def parse(
+    operation: Operation, request: Request, body: bytes, moto_request: MotoRequest | None = None
+) -> dict[str, Any]:
+    """The operation's parameters, by the names of the model. Raises :class:`AwsError` when they cannot be read."""
+    shape = operation.model.input_shape
+    if shape is None:
+        return {}
+    if operation.protocol == "json":
+        return _parse_json_body(body, shape)
+    from moto.core.parse import PROTOCOL_PARSERS, RequestParserError
+
+    if moto_request is not None:
+        values: Any = moto_request.args
+        headers: Any = moto_request.headers
+    else:
+        values, headers = form_of(request), dict(request.headers.items)
+    try:
+        return PROTOCOL_PARSERS[operation.protocol](operation.model).parse(
+            {
+                "method": request.method,
+                "values": values,
+                "headers": headers,
+                "body": body,
+                "url_path": request.path,
+                "url_params": dict(operation.uri),
+            }
+        )
+    except RequestParserError:
+        message = "The XML you provided was not well-formed or did not validate against our published schema"
+        raise AwsError("MalformedXML", message, 400) from None
+    except (ValueError, TypeError, AttributeError, KeyError, IndexError, OverflowError) as error:
+        code = "InvalidArgument" if operation.service == "s3" else "MalformedInput"
+        raise AwsError(code, f"A parameter of {operation.name} has a value of the wrong type ({error}).", 400) from None
+
+
+def _parse_json_body(body: bytes, shape: Shape) -> dict[str, Any]:
+    try:
+        document = json.loads(body or b"{}")
+    except ValueError:
+        raise AwsError("SerializationException", "The request's body is no valid JSON.", 400) from None
+    if not isinstance(document, dict):
+        raise AwsError("SerializationException", "Start of structure or map expected at the top of the body.", 400)
+    return _from_json(shape, document)
+
+
+_JSON_NAMES = {
+    str: "STRING_VALUE",
+    bool: "TRUE_VALUE",
+    int: "NUMBER_VALUE",
+    float: "DECIMAL_VALUE",
+    list: "START_ARRAY",
+}
+_JSON_TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
+    "string": ("a String", (str,)),
+    "integer": ("an Integer", (int, float)),
+    "long": ("a Long", (int, float)),
+    "float": ("a Float", (int, float)),
+    "double": ("a Double", (int, float)),
+    "boolean": ("a Boolean", (bool,)),
+    "blob": ("a Blob", (str,)),
+}
+
+
+def _from_json(shape: Any, value: Any) -> Any:
+    """A JSON value as the model's type. Members that the model does not have are left out, as AWS does."""
+    kind = shape.type_name
+    if kind == "structure":
+        if getattr(shape, "is_document_type", False):
+            return value
+        _expect(value, dict)
+        return {
+            name: _from_json(member, value[wire])
+            for name, member in shape.members.items()
+            if value.get(wire := member.serialization.get("name", name)) is not None
+        }
+    if kind == "list":
+        _expect(value, list)
+        return [_from_json(shape.member, item) for item in value]
+    if kind == "map":
+        _expect(value, dict)
+        return {key: _from_json(shape.value, item) for key, item in value.items() if item is not None}
+    if kind == "timestamp":
+        return _timestamp(value)
+    name, types = _JSON_TYPES[kind]
+    if not isinstance(value, types) or (isinstance(value, bool) and kind != "boolean"):
+        if isinstance(value, dict):
+            raise AwsError("SerializationException", "Start of structure or map found where not expected.", 400)
+        what = _JSON_NAMES.get(type(value), "NULL_VALUE")
+        raise AwsError("SerializationException", f"{what} can not be converted to {name}", 400)
+    if kind == "blob":
+        try:
+            return b64decode(value, validate=True)
+        except ValueError:
+            raise AwsError("SerializationException", "A blob in the request is no valid base64.", 400) from None
+    return int(value) if kind in ("integer", "long") else value
+
+
+def _expect(value: Any, kind: type) -> None:
+    if isinstance(value, kind):
+        return
+    if kind is dict:
+        raise AwsError("SerializationException", "Unexpected value where a structure or map was expected.", 400)
+    message = (
+        "Start of structure or map found where not expected." if isinstance(value, dict) else "Expected list or null"
+    )
+    raise AwsError("SerializationException", message, 400)
+
+
+def _timestamp(value: Any) -> datetime:
+    """Seconds since 1970, or ISO 8601: aware UTC."""
+    try:
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value, UTC)
+        when = datetime.fromisoformat(value)
+    except (ValueError, TypeError, OverflowError, OSError):
+        raise AwsError("SerializationException", f"{value!r} is no time that can be read.", 400) from None
+    return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+# -- results -------------------------------------------------------------------------------------------------------
+
+
+def serialize(operation: Operation, result: Mapping[str, Any] | None, request_id: str) -> Response:
+    """The response to an operation that one of the kit's own functions answered."""
+    if operation.protocol == "json":
+        shape = operation.model.output_shape
+        document = _to_json(shape, result or {}) if shape is not None else {}
+        version = operation.model.service_model.metadata.get("jsonVersion", "1.1")
+        headers = [("x-amzn-requestid", request_id), ("content-type", f"application/x-amz-json-{version}")]
+        body = json.dumps(document, separators=(",", ":")).encode() if shape is not None else b""
+        return Response(200, headers, body)
+    from moto.core.serialize import SerializationContext, get_serializer_class
+
+    serializer = get_serializer_class(operation.service, operation.protocol)(
+        operation.model, SerializationContext(request_id)
+    )
+    sent = serializer.serialize(result or {})
+    body = sent["body"]
+    headers = [("x-amzn-requestid", request_id), *((name.lower(), value) for name, value in sent["headers"].items())]
+    return Response(sent["status_code"], headers, body.encode() if isinstance(body, str) else body)
+
+
+def _to_json(shape: Any, value: Any) -> Any:
+    """A result's value for JSON: members that the model does not have, and those that are None, are left out."""
+    kind = shape.type_name
+    if kind == "structure":
+        if getattr(shape, "is_document_type", False):
+            return value
+        return {
+            member.serialization.get("name", name): _to_json(member, value[name])
+            for name, member in shape.members.items()
+            if value.get(name) is not None
+        }
+    if kind == "list":
+        return [_to_json(shape.member, item) for item in value]
+    if kind == "map":
+        return {key: _to_json(shape.value, item) for key, item in value.items()}
+    if kind == "timestamp" and isinstance(value, datetime):
+        when = value if value.tzinfo else value.replace(tzinfo=UTC)
+        if shape.serialization.get("timestampFormat") == "iso8601":
+            return f"{when.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        return round(when.timestamp(), 3)
+    if kind == "blob":
+        return b64encode(value if isinstance(value, bytes) else value.encode()).decode()
+    return value
+
+
+_SECRET = re.compile(r"password|secret|token|privatekey|credential|plaintext", re.IGNORECASE)
+
+
+def redacted(operation: Operation, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters for the audit trail: secrets hidden, bodies left out."""
+    shape = operation.model.input_shape
+    return {} if shape is None else _redacted(shape, parameters)
+
+
+def _redacted(shape: Any, value: Any) -> Any:
+    if shape.type_name == "structure" and isinstance(value, Mapping):
+        kept = {}
+        for name, item in value.items():
+            member = shape.members.get(name)
+            if member is None or member.type_name == "blob" or isinstance(item, (bytes, memoryview)):
+                continue
+            hidden = member.metadata.get("sensitive") or (_SECRET.search(name) and isinstance(item, str))
+            kept[name] = "***" if hidden and "NextToken" not in name else _redacted(member, item)
+        return kept
+    if shape.type_name == "list" and isinstance(value, list):
+        return [_redacted(shape.member, item) for item in value[:100]]
+    return value

@@ -1,0 +1,200 @@
+"""What an operation needs permission for: its IAM action and the ARN of what it touches.
+
+Named as the service authorization reference names them, since policies will be asked about these pairs:
+https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import unquote
+
+#: One thing to be allowed: (action, resource ARN).
+Need = tuple[str, str]
+
+_OBJECT, _BUCKET, _ALL = "object", "bucket", "all"
+#: S3 operation -> (action without its prefix, what it is asked about). Others are asked about the bucket by their own name.
+S3_ACTIONS: dict[str, tuple[str, str]] = {
+    "AbortMultipartUpload": ("AbortMultipartUpload", _OBJECT),
+    "CompleteMultipartUpload": ("PutObject", _OBJECT),
+    "CopyObject": ("PutObject", _OBJECT),
+    "CreateMultipartUpload": ("PutObject", _OBJECT),
+    "DeleteBucketCors": ("PutBucketCORS", _BUCKET),
+    "DeleteBucketEncryption": ("PutEncryptionConfiguration", _BUCKET),
+    "DeleteBucketLifecycle": ("PutLifecycleConfiguration", _BUCKET),
+    "DeleteBucketOwnershipControls": ("PutBucketOwnershipControls", _BUCKET),
+    "DeleteBucketTagging": ("PutBucketTagging", _BUCKET),
+    "DeleteObject": ("DeleteObject", _OBJECT),
+    "DeleteObjectTagging": ("DeleteObjectTagging", _OBJECT),
+    "DeletePublicAccessBlock": ("PutBucketPublicAccessBlock", _BUCKET),
+    "GetBucketCors": ("GetBucketCORS", _BUCKET),
+    "GetBucketEncryption": ("GetEncryptionConfiguration", _BUCKET),
+    "GetBucketLifecycleConfiguration": ("GetLifecycleConfiguration", _BUCKET),
+    "GetObject": ("GetObject", _OBJECT),
+    "GetObjectAcl": ("GetObjectAcl", _OBJECT),
+    "GetObjectAttributes": ("GetObjectAttributes", _OBJECT),
+    "GetObjectTagging": ("GetObjectTagging", _OBJECT),
+    "GetPublicAccessBlock": ("GetBucketPublicAccessBlock", _BUCKET),
+    "HeadBucket": ("ListBucket", _BUCKET),
+    "HeadObject": ("GetObject", _OBJECT),
+    "ListBuckets": ("ListAllMyBuckets", _ALL),
+    "ListMultipartUploads": ("ListBucketMultipartUploads", _BUCKET),
+    "ListObjectVersions": ("ListBucketVersions", _BUCKET),
+    "ListObjects": ("ListBucket", _BUCKET),
+    "ListObjectsV2": ("ListBucket", _BUCKET),
+    "ListParts": ("ListMultipartUploadParts", _OBJECT),
+    "PutBucketCors": ("PutBucketCORS", _BUCKET),
+    "PutBucketEncryption": ("PutEncryptionConfiguration", _BUCKET),
+    "PutBucketLifecycleConfiguration": ("PutLifecycleConfiguration", _BUCKET),
+    "PutObject": ("PutObject", _OBJECT),
+    "PutObjectAcl": ("PutObjectAcl", _OBJECT),
+    "PutObjectTagging": ("PutObjectTagging", _OBJECT),
+    "PutPublicAccessBlock": ("PutBucketPublicAccessBlock", _BUCKET),
+    "UploadPart": ("PutObject", _OBJECT),
+    "UploadPartCopy": ("PutObject", _OBJECT),
+}
+_VERSIONED = {
+    "GetObject",
+    "GetObjectAcl",
+    "GetObjectAttributes",
+    "GetObjectTagging",
+    "DeleteObject",
+    "DeleteObjectTagging",
+}
+
+#: SageMaker parameter -> type of resource in the ARN.
+_SAGEMAKER = {
+    "EndpointName": "endpoint",
+    "EndpointConfigName": "endpoint-config",
+    "ModelName": "model",
+}
+#: IAM parameter -> type of resource in the ARN, the subject of an operation first.
+_IAM = {
+    "PolicyArn": "",
+    "InstanceProfileName": "instance-profile",
+    "RoleName": "role",
+    "UserName": "user",
+    "GroupName": "group",
+    "PolicyName": "policy",
+}
+_READS = ("Get", "List", "Describe", "Head", "Filter", "Search", "BatchGet", "Query", "Simulate", "Lookup")
+
+
+def is_read_only(operation: str) -> bool:
+    """Whether an operation changes nothing, judged by its verb as CloudTrail judges it."""
+    return operation.startswith(_READS)
+
+
+def needs(
+    service: str,
+    operation: str,
+    parameters: Mapping[str, Any],
+    account: str,
+    region: str,
+    iam_arn: Callable[[str, str], str | None] = lambda kind, name: None,
+) -> list[Need]:
+    """Everything that a call must be allowed to do, its own action first.
+
+    ``iam_arn(kind, name)`` gives the ARN of an existing user, role, group or instance profile, whose path only IAM knows.
+    """
+    if service == "s3":
+        return _s3(operation, parameters)
+    if service == "iam":
+        return _iam(operation, parameters, account, iam_arn)
+    if service == "sts":
+        return [(f"sts:{operation}", str(parameters.get("RoleArn", "*")))]
+    if service in ("sagemaker", "sagemaker-runtime"):
+        return _sagemaker(operation, parameters, account, region)
+    if service == "logs":
+        return [(f"logs:{operation}", _log_group(parameters, account, region))]
+    if service == "ecr":
+        name = parameters.get("repositoryName") or (parameters.get("repositoryNames") or [""])[0]
+        arn = parameters.get("resourceArn") or (f"arn:aws:ecr:{region}:{account}:repository/{name}" if name else "*")
+        return [(f"ecr:{operation}", str(arn))]
+    return [(f"{service}:{operation}", str(parameters.get("ResourceARN", "*")))]
+
+
+def _s3(operation: str, parameters: Mapping[str, Any]) -> list[Need]:
+    bucket, key = parameters.get("Bucket", ""), parameters.get("Key", "")
+    arns = {_ALL: "*", _BUCKET: f"arn:aws:s3:::{bucket}", _OBJECT: f"arn:aws:s3:::{bucket}/{key}"}
+    if operation == "DeleteObjects":
+        objects = parameters.get("Delete", {}).get("Objects", [])
+        return [("s3:DeleteObject", f"{arns[_BUCKET]}/{each.get('Key', '')}") for each in objects]
+    action, level = S3_ACTIONS.get(operation, (operation, _BUCKET))
+    if parameters.get("VersionId") and action in _VERSIONED:
+        action = (
+            f"{action}Version"
+            if action.endswith(("Object", "Acl", "Attributes"))
+            else action.replace("Object", "ObjectVersion")
+        )
+        action = action.replace("ObjectAclVersion", "ObjectVersionAcl").replace(
+            "ObjectAttributesVersion", "ObjectVersionAttributes"
+        )
+    result = [(f"s3:{action}", arns[level])]
+    if parameters.get("Tagging") and action == "PutObject":
+        result.append(("s3:PutObjectTagging", arns[_OBJECT]))
+    if parameters.get("ACL") and action == "PutObject":
+        result.append(("s3:PutObjectAcl", arns[_OBJECT]))
+    if source := parameters.get("CopySource"):
+        path, _, version = str(source).partition("?versionId=")
+        result.append(
+            ("s3:GetObjectVersion" if version else "s3:GetObject", f"arn:aws:s3:::{unquote(path).lstrip('/')}")
+        )
+    return result
+
+
+def _iam(
+    operation: str, parameters: Mapping[str, Any], account: str, iam_arn: Callable[[str, str], str | None]
+) -> list[Need]:
+    def arn(kind: str, name: str) -> str:
+        path = parameters.get("Path", "/")
+        return iam_arn(kind, name) or f"arn:aws:iam::{account}:{kind}{path}{name}"
+
+    result: list[Need] = []
+    attaching = operation.startswith(("Attach", "Detach"))
+    for parameter, kind in _IAM.items():
+        value = parameters.get(parameter)
+        if not value or (attaching and parameter == "PolicyArn"):
+            continue
+        inline = parameter == "PolicyName" and operation != "CreatePolicy"
+        if not inline:
+            result.append((f"iam:{operation}", str(value) if parameter == "PolicyArn" else arn(kind, str(value))))
+            break
+    if not result:
+        result.append((f"iam:{operation}", "*"))
+    if operation == "AddRoleToInstanceProfile":
+        result.append(("iam:PassRole", arn("role", parameters["RoleName"])))
+    return result
+
+
+def _sagemaker(operation: str, parameters: Mapping[str, Any], account: str, region: str) -> list[Need]:
+    action = f"sagemaker:{operation}"
+    if arn := parameters.get("ResourceArn"):
+        return [(action, str(arn))]
+    prefix = f"arn:aws:sagemaker:{region}:{account}"
+    named = [
+        (action, f"{prefix}:{kind}/{str(parameters[name]).lower()}")
+        for name, kind in _SAGEMAKER.items()
+        if parameters.get(name)
+    ]
+    if operation == "CreateEndpointConfig":
+        variants = parameters.get("ProductionVariants", [])
+        named += [(action, f"{prefix}:model/{each['ModelName'].lower()}") for each in variants if each.get("ModelName")]
+    result = named or [(action, "*")]
+    if role := parameters.get("ExecutionRoleArn") or parameters.get("RoleArn"):
+        result.append(("iam:PassRole", str(role)))
+    return result
+
+
+def _log_group(parameters: Mapping[str, Any], account: str, region: str) -> str:
+    """A log group's or stream's ARN. CloudWatch Logs asks about a group as ``...:log-group:NAME:log-stream:``."""
+    if arn := parameters.get("resourceArn") or parameters.get("logGroupIdentifier"):
+        if str(arn).startswith("arn:"):
+            return str(arn)
+    name = (
+        parameters.get("logGroupName") or parameters.get("logGroupIdentifier") or parameters.get("logGroupNamePrefix")
+    )
+    if not name:
+        return "*"
+    return f"arn:aws:logs:{region}:{account}:log-group:{name}:log-stream:{parameters.get('logStreamName', '')}"
