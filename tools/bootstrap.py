@@ -23,6 +23,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 #: What an installation takes on disk, and what must be free for it: wheels are downloaded before they are unpacked.
 SIZE_GB, NEEDED_GB = 1.9, 4.0
+#: Variables that would lead the new environment's Python or pip elsewhere.
+MISLEADING = {"PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "PIP_TARGET", "PIP_PREFIX", "PIP_USER"}
 
 
 class SetupFailed(Exception):
@@ -167,7 +169,7 @@ class Environment:
 
 
 def _environ() -> dict[str, str]:
-    """This process's environment without what would lead the new one's Python or pip elsewhere."""
+    """This process's environment, as the new one's programs may see it."""
     misleading = {
         "PYTHONHOME",
         "PYTHONPATH",
