@@ -1,0 +1,68 @@
+"""The gateway's port on 127.0.0.1: one thread for each connection."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+_SHORT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+_log = logging.getLogger(__name__)
+
+
+class Listener:
+    """Accepts connections and has each handled in a thread of its own, until closed.
+
+    Connections that are open when it is closed end with the process.
+    """
+
+    def __init__(self, port: int, handle: Callable[[socket.socket], None]) -> None:
+        """Binds the port; raises OSError when it is taken. Nothing is accepted before :meth:`start`."""
+        self._handle = handle
+        self._closed = False
+        self._socket = socket.socket()
+        try:
+            # Without it, connections that the last server left behind would keep the port for a minute.
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._socket.bind(("127.0.0.1", port))
+            self._socket.listen(512)
+        except OSError:
+            self._socket.close()
+            raise
+        self._thread = threading.Thread(target=self._accept, name="listener", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stops accepting."""
+        self._closed = True
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+    def _accept(self) -> None:
+        while not self._closed:
+            try:
+                sock, _ = self._socket.accept()
+            except OSError as error:
+                if error.errno in _SHORT_OF_RESOURCES:
+                    _log.warning("no connection can be accepted at the moment: %s", error.strerror)
+                    time.sleep(0.1)
+                continue
+            try:
+                threading.Thread(target=self._serve, args=(sock,), name="connection", daemon=True).start()
+            except RuntimeError:
+                _log.warning("no thread can be started for another connection")
+                sock.close()
+
+    def _serve(self, sock: socket.socket) -> None:
+        try:
+            self._handle(sock)
+        except Exception:
+            _log.exception("a connection failed")

@@ -1,0 +1,226 @@
+"""The local clouds' one process: the gateway, the dialects and the engine beneath them.
+
+``labkit.cloud.client`` starts it as ``python -c "from labkit.cloud.server import main; main()" FOLDER LOCK [--keep]``. It is not
+run as a module because the processes that the clouds start would import it again. It says on standard output, in one
+line of JSON, that it is ready or why it is not; everything else goes to standard error, the log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import logging
+import os
+import queue
+import resource
+import shutil
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from labkit.cloud import environment
+from labkit.cloud.code_version import code_version
+from labkit.cloud.dialect import Dialect
+from labkit.cloud.engine import Engine
+from labkit.cloud.gateway.ca import Authority
+from labkit.cloud.gateway.control import Bad, Control
+from labkit.cloud.gateway.listener import Listener
+from labkit.cloud.gateway.proxy import Proxy
+from labkit.cloud.gateway.router import Router
+from labkit.cloud.inventory import Keeper
+from labkit.cloud.state import Lab
+from labkit.errors import LabError
+
+_log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """The process's entry; see the module's text for its arguments. Does not return."""
+    folder, *options = sys.argv[1:]
+    keep = "--keep" in options
+    if not keep and os.fork():
+        # The child belongs to no one: whoever asked for the clouds neither waits for it nor is told of its end.
+        os._exit(0)
+    _settle()
+    ready = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    status = 0
+    try:
+        lab = Lab(Path(folder))
+        _serve(lab, ready, keep)
+    except LabError as error:
+        _say(ready, {"error": str(error)})
+        status = 1
+    except BaseException:
+        _log.exception("the clouds could not be started")
+        status = 1
+    finally:
+        if keep:
+            shutil.rmtree(folder, ignore_errors=True)
+        logging.shutdown()
+        os._exit(status)
+
+
+def _settle() -> None:
+    """Makes the process fit for serving: private files, many open files, quick turns between threads."""
+    os.umask(0o077)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65536 if most == resource.RLIM_INFINITY else min(most, 65536)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+    # A request that has its answer in hand should not wait 5 ms (the default) for one that computes.
+    sys.setswitchinterval(0.0005)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+
+
+def _serve(lab: Lab, ready: Any, keep: bool) -> None:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    lab.clean_run()
+    os.chdir(lab.folder)
+    server = Server(lab, stop)
+    try:
+        lab.write(lab.server_file, json.dumps({"pid": os.getpid(), "port": lab.port}))
+        server.start()
+        if keep:
+            threading.Thread(target=_wait_for_end_of_input, args=(stop,), name="keeper", daemon=True).start()
+        _say(ready, {"ready": True, "pid": os.getpid()})
+        _log.info("ready on %s, pid %d", lab.url, os.getpid())
+        stop.wait()
+        _log.info("stopping")
+    finally:
+        server.close()
+        lab.server_file.unlink(missing_ok=True)
+
+
+def _say(ready: Any, news: dict[str, Any]) -> None:
+    with contextlib.suppress(OSError):
+        ready.write(json.dumps(news) + "\n")
+        ready.close()
+
+
+def _wait_for_end_of_input(stop: threading.Event) -> None:
+    """Stops the clouds when the process that they were made for is gone, which closes its end of the pipe."""
+    with contextlib.suppress(OSError):
+        while os.read(0, 4096):
+            pass
+    stop.set()
+
+
+def _dialects(engine: Engine, lab: Lab) -> Sequence[Dialect]:
+    from labkit.cloud.aws import AwsCloud
+
+    return [AwsCloud(engine, lab)]
+
+
+class Server:
+    """The clouds, put together. The port is bound at once; :meth:`start` begins to answer."""
+
+    def __init__(self, lab: Lab, stop: threading.Event) -> None:
+        self._lab = lab
+        self._stop = stop
+        self._started = time.time()
+        try:
+            self._listener = Listener(lab.port, self._handle)
+        except OSError as error:
+            raise LabError(
+                f"Port {lab.port} of 127.0.0.1, this lab's, is taken by another program ({error.strerror}); stop that "
+                "program, or run `labkit up --new-port` and restart the kernels that are open."
+            ) from error
+        self._engine = Engine(lab.run)
+        self._dialects = _dialects(self._engine, lab)
+        self._router = Router(self._dialects, lab.pass_through)
+        self._keeper = Keeper(lab, self._dialects, self._engine.audit)
+        routes = {
+            "GET status": self._status,
+            "POST reset": self._reset,
+            "GET clock": self._clock,
+            "POST clock/advance": self._advance,
+            "GET env": self._env,
+            "POST down": self._down,
+        }
+        control = Control(lab.port, lab.token, routes)
+        self._proxy = Proxy(self._router, Authority(lab.ca_certificate, lab.ca_key, lab.run), control)
+
+    def start(self) -> None:
+        # What has been made so far stays: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        self._listener.start()
+
+    def close(self) -> None:
+        """Stops everything that runs in the clouds."""
+        self._listener.close()
+        self._keeper.close()
+        for dialect in self._dialects:
+            dialect.close()
+        self._engine.close()
+
+    def _handle(self, sock: socket.socket) -> None:
+        self._proxy.handle(sock)
+
+    def _status(self, _: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "pid": os.getpid(),
+            "port": self._lab.port,
+            "folder": str(self._lab.folder),
+            "started": self._started,
+            "code": code_version(),
+            "time": self._engine.clock.now().isoformat(),
+            "offset": self._engine.clock.offset.total_seconds(),
+            "calls": self._engine.audit.total,
+            "clouds": {dialect.name: dialect.inventory() for dialect in self._dialects},
+            "pass_through": list(self._lab.pass_through()),
+            "refusals": [refusal.plain() for refusal in self._router.refusals()],
+        }
+
+    def _reset(self, _: dict[str, Any]) -> dict[str, Any]:
+        gone = {dialect.name: dialect.inventory() for dialect in self._dialects}
+        for dialect in self._dialects:
+            dialect.reset()
+        self._engine.audit.clear()
+        return {"gone": gone}
+
+    def _clock(self, _: dict[str, Any]) -> dict[str, Any]:
+        clock = self._engine.clock
+        return {"time": clock.now().isoformat(), "offset": clock.offset.total_seconds()}
+
+    def _advance(self, payload: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        seconds = payload.get("seconds")
+        if not isinstance(seconds, (int, float)) or seconds < 0:
+            raise Bad("The clock is advanced by a number of seconds, zero or more.")
+        return self._advanced(timedelta(seconds=seconds))
+
+    def _advanced(self, by: timedelta) -> Iterator[dict[str, Any]]:
+        news: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+
+        def work() -> None:
+            try:
+                firings = self._engine.clock.advance(by, lambda line: news.put({"progress": line}))
+                fired = [{"at": each.at.isoformat(), "name": each.name, "error": each.error} for each in firings]
+                news.put({**self._clock({}), "fired": fired})
+            except Exception as error:
+                if not hasattr(error, "message"):
+                    _log.exception("the clock could not be advanced")
+                news.put({"error": str(error)})
+            news.put(None)
+
+        threading.Thread(target=work, name="advance", daemon=True).start()
+        while (each := news.get()) is not None:
+            yield each
+
+    def _env(self, _: dict[str, Any]) -> dict[str, Any]:
+        return {"set": environment.of(self._lab)}
+
+    def _down(self, _: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        yield {"pid": os.getpid(), "gone": {dialect.name: dialect.inventory() for dialect in self._dialects}}
+        # The answer has left by now.
+        self._stop.set()
