@@ -1,0 +1,1 @@
+"""The first project: one churn model behind a managed API."""

@@ -1,0 +1,120 @@
+"""What the first project's labs check alike on every cloud: the model and the customers it is asked about."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from labkit.labs.task import NotAttempted, Work, Wrong
+
+#: A model goes into production when its AUC on held-out customers is above this.
+GATE = 0.85
+PROBE = Path(__file__).with_name("probe.py")
+#: What the learner's code may take, in seconds.
+PATIENCE = 120.0
+
+_scores: dict[tuple[str, str], dict[str, Any]] = {}
+
+
+def model_file(work: Work) -> Path:
+    return work.folder / "build" / "churn.joblib"
+
+
+def shown(work: Work, file: Path) -> str:
+    """A file's name as the learner sees it from beside the notebook: ``aws/build/churn.joblib``."""
+    return file.relative_to(work.folder.parent).as_posix()
+
+
+def customers(work: Work, count: int = 20) -> list[tuple[int, dict[str, Any]]]:
+    """Some customers spread over ``churn.csv``: each one's row number and its features, numbers as numbers."""
+    with (work.data / "churn.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [
+        (row, {name: value_of(text) for name, text in rows[row].items() if name != "churn"})
+        for row in range(0, len(rows), len(rows) // count)
+    ]
+
+
+def value_of(text: str) -> str | int | float:
+    """A CSV field as the JSON value that it stands for."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def as_csv(records: Sequence[dict[str, Any]]) -> str:
+    """The records with a header line first."""
+    lines = [",".join(records[0])] + [",".join(str(value) for value in record.values()) for record in records]
+    return "\n".join(lines) + "\n"
+
+
+def probe(work: Work, *arguments: str) -> dict[str, Any]:
+    """Runs the learner's code in a process of its own: its JSON answer, or ``{"error": why}``."""
+    try:
+        done = subprocess.run(
+            [sys.executable, str(PROBE), *arguments], cwd=work.folder, capture_output=True, text=True, timeout=PATIENCE
+        )
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+    except subprocess.TimeoutExpired:
+        return {"error": f"it did not finish within {PATIENCE:.0f} seconds"}
+    except ValueError:
+        last = (done.stderr.strip().splitlines() or ["without a word"])[-1]
+        return {"error": f"its process ended with status {done.returncode}: {last}"}
+
+
+def score(work: Work) -> dict[str, Any]:
+    """The saved model's AUC and probabilities (see :func:`labkit.labs.beginner.probe.score`), computed once a file."""
+    file = model_file(work)
+    if not file.is_file():
+        raise NotAttempted(f"no file {shown(work, file)}", "the trained pipeline, saved there with joblib.dump")
+    key = (hashlib.sha256(file.read_bytes()).hexdigest(), str(work.data))
+    if key not in _scores:
+        answer = probe(work, "score", str(file), str(work.data / "churn.csv"))
+        if "error" in answer:
+            raise Wrong(
+                f"a {shown(work, file)} that cannot score customers ({answer['error']})",
+                "one scikit-learn pipeline with predict_proba that takes the 19 columns of churn.csv as they are",
+            )
+        _scores[key] = answer
+    return _scores[key]
+
+
+def train(work: Work) -> str:
+    """The model is saved and better than the gate."""
+    answer = score(work)
+    found = f"a model with an AUC of {answer['auc']:.3f} on {answer['held_out']:,} held-out customers"
+    if answer["auc"] <= GATE:
+        raise Wrong(found, f"more than {GATE}")
+    return found
+
+
+def differ(answered: Sequence[float], expected: Sequence[float]) -> str:
+    """How two lists of probabilities differ, as a phrase; "" when they are the same."""
+    if len(answered) != len(expected):
+        return f"{len(answered)} predictions for {len(expected)} customers"
+    for number, (left, right) in enumerate(zip(answered, expected, strict=True), start=1):
+        if not isinstance(left, (int, float)) or not math.isclose(left, right, rel_tol=1e-6, abs_tol=1e-9):
+            return f"{left!r} for customer {number}, for whom the saved model says {right:.6f}"
+    return ""
+
+
+def predictions(body: str) -> list[float]:
+    """The list under ``predictions`` in a JSON answer, or a :class:`Wrong` that quotes the answer."""
+    try:
+        answered = json.loads(body)["predictions"]
+        return list(answered)
+    except (ValueError, TypeError, KeyError):
+        raise Wrong(
+            f"the answer {body.strip()[:120]!r}", 'one probability a customer, as {"predictions": [0.03, 0.91]}'
+        ) from None

@@ -1,0 +1,68 @@
+"""Runs the learner's model and code in a process of its own, and says what came out as JSON.
+
+Run as a script by :mod:`labkit.labs.beginner.churn`. Nothing here imports the kit: what is loaded is the learner's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def score(model_file: str, data_file: str) -> dict[str, Any]:
+    """The model's AUC on the held-out quarter of the customers, and its churn probability for each customer."""
+    import joblib
+    import pandas
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import train_test_split
+
+    customers = pandas.read_csv(data_file)
+    churned = customers.pop("churn") == "yes"
+    probabilities = joblib.load(model_file).predict_proba(customers)[:, 1]
+    _, held_out = train_test_split(range(len(churned)), test_size=0.25, stratify=churned, random_state=0)
+    auc = roc_auc_score(churned.iloc[held_out], probabilities[held_out])
+    return {"auc": float(auc), "held_out": len(held_out), "probabilities": [float(value) for value in probabilities]}
+
+
+def serve(code_file: str, model_folder: str, requests_file: str) -> dict[str, Any]:
+    """What ``inference.py`` answers to each request, ``{content type: body}``, called as the container calls it."""
+    spec = importlib.util.spec_from_file_location("inference", code_file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{code_file} cannot be imported")
+    inference = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(inference)
+    missing = [name for name in ("model_fn", "input_fn", "predict_fn", "output_fn") if not hasattr(inference, name)]
+    if missing:
+        return {"missing": missing}
+    model = inference.model_fn(model_folder)
+    if model is None:
+        return {"empty": "model_fn"}
+    answers = {}
+    for content_type, body in json.loads(Path(requests_file).read_text()).items():
+        data = inference.input_fn(body, content_type)
+        if data is None:
+            return {"empty": "input_fn"}
+        answer = inference.output_fn(inference.predict_fn(data, model), "application/json")
+        body = answer[0] if isinstance(answer, tuple) else answer
+        answers[content_type] = body.decode() if isinstance(body, bytes) else body
+    return {"answers": answers}
+
+
+def main() -> None:
+    mode, *files = sys.argv[1:]
+    modes: dict[str, Callable[..., dict[str, Any]]] = {"score": score, "serve": serve}
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            result = modes[mode](*files)
+        except Exception as error:
+            result = {"error": f"{type(error).__name__}: {error}"}
+    json.dump(result, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""What a lab is made of: its tasks, and what a check may look at and say.
+
+A check looks from outside at what the learner's code left in the cloud and in its files, never at variables in
+the learner's process: the same check runs again when the work is graded, in another process. It returns one
+sentence that says what it found, or raises :class:`Wrong` or :class:`NotAttempted`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+
+class Outcome(Enum):
+    """How a check can end."""
+
+    RIGHT = "right"
+    WRONG = "wrong"
+    NOT_ATTEMPTED = "not attempted"
+
+
+class Unfinished(Exception):
+    """A task that is not done: what was found, what was expected, and a hint that is better than the task's first.
+
+    Each is a phrase that continues a sentence, after "found" and after "expected".
+    """
+
+    outcome: Outcome
+
+    def __init__(self, found: str, expected: str, hint: str = "") -> None:
+        super().__init__(found)
+        self.found = found
+        self.expected = expected
+        self.hint = hint
+
+
+class Wrong(Unfinished):
+    """Something was done, and it is not right."""
+
+    outcome = Outcome.WRONG
+
+
+class NotAttempted(Unfinished):
+    """There is nothing to look at yet."""
+
+    outcome = Outcome.NOT_ATTEMPTED
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a check may look at beside the cloud: ``folder`` holds the lab's files, ``data`` the kit's data sets."""
+
+    folder: Path
+    data: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One thing to do. ``hints`` go from a nudge to nearly the answer; an ``after_cleanup`` task is checked last."""
+
+    name: str
+    title: str
+    points: int
+    check: Callable[[Work], str]
+    hints: Sequence[str]
+    after_cleanup: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One lab. ``name`` is its notebook's path (``beginner/aws``).
+
+    ``whoami`` asks the cloud who the learner is there; ``explain`` says what a cloud's error said, as a phrase, and
+    None for an error that is not the cloud's.
+    """
+
+    name: str
+    title: str
+    cloud: str
+    tasks: Sequence[Task]
+    whoami: Callable[[], dict[str, str]]
+    explain: Callable[[Exception], str | None]
+
+    @property
+    def points(self) -> int:
+        return sum(task.points for task in self.tasks)
+
+    def task(self, name: str) -> Task:
+        """The task of that name, or a ``LookupError`` that lists the names there are."""
+        for task in self.tasks:
+            if task.name == name:
+                return task
+        names = ", ".join(task.name for task in self.tasks)
+        raise LookupError(f"{self.name} has no task named {name!r}; its tasks are {names}.")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Result:
+    """What a check said. Its text, also in a notebook, is one sentence."""
+
+    task: Task
+    outcome: Outcome
+    found: str
+    expected: str = ""
+    hint: str = ""
+
+    @property
+    def right(self) -> bool:
+        return self.outcome is Outcome.RIGHT
+
+    @property
+    def points(self) -> int:
+        return self.task.points if self.right else 0
+
+    def __repr__(self) -> str:
+        if self.right:
+            return f"✓ {self.task.name} ({self.task.points} points): {self.found}."
+        state = "is not right yet" if self.outcome is Outcome.WRONG else "is not attempted yet"
+        return f"✗ {self.task.name} {state}: found {self.found}; expected {self.expected}. Hint: {self.hint}."
+
+
+def run(definition: Definition, task: Task, work: Work) -> Result:
+    """Runs one check. Whatever goes wrong in it, the answer is a :class:`Result` that quotes the cloud."""
+    try:
+        return Result(task, Outcome.RIGHT, task.check(work))
+    except Unfinished as unfinished:
+        return Result(task, unfinished.outcome, unfinished.found, unfinished.expected, unfinished.hint or task.hints[0])
+    except Exception as error:
+        found = definition.explain(error) or f"something that the check cannot read ({type(error).__name__}: {error})"
+        return Result(task, Outcome.WRONG, found, "that it could be looked at", task.hints[0])
