@@ -116,7 +116,7 @@ def resolve(host: str) -> Target | str | None:
     host = host.lower().rstrip(".")
     for suffix, partition in _OTHER_PARTITIONS.items():
         if host.endswith(suffix):
-            return f"{host} belongs to {partition}; the local clouds serve the commercial regions of AWS (partition aws) only."
+            return f"{host} belongs to {partition}; the local clouds serve AWS's commercial regions only."
     for suffix in _DNS_SUFFIXES:
         if host.endswith(suffix):
             return _resolve(host.removesuffix(suffix))

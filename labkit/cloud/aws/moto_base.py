@@ -11,9 +11,10 @@ import importlib
 import re
 import threading
 from collections.abc import Callable
+from functools import lru_cache
 from html import unescape
 from io import BytesIO
-from types import ModuleType, SimpleNamespace
+from types import MappingProxyType, ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
@@ -142,22 +143,29 @@ def reset() -> None:
 # -- calling it ----------------------------------------------------------------------------------------------------
 
 
-def request_of(request: Request, body: bytes, host: str, path: str, headers: list[tuple[str, str]]) -> MotoRequest:
-    """A request as moto takes it, for ``host`` and the percent-encoded ``path``; the body is not copied."""
-    from moto.core import request as moto_core
+@lru_cache(maxsize=1)
+def _object_request() -> type[MotoRequest]:
+    """The class of S3's requests: the body is never read as a form, since an object may have any content type."""
+    from moto.core.request import Request as MotoRequest
 
-    class Raw(moto_core.Request):
-        """A request whose body is never read as a form: an object may be uploaded with any content type."""
-
-        form: Any = {}
-        files: Any = {}
+    class ObjectRequest(MotoRequest):
+        form: Any = MappingProxyType({})
+        files: Any = MappingProxyType({})
 
         @property
-        def data(self) -> bytes:  # type: ignore[override]
+        def data(self) -> bytes:
+            body: bytes = self.environ["labkit.body"]
             return body
 
         def get_data(self, *args: Any, **kwargs: Any) -> Any:
-            return body
+            return self.data
+
+    return ObjectRequest
+
+
+def request_of(request: Request, body: bytes, host: str, path: str, headers: list[tuple[str, str]]) -> MotoRequest:
+    """A request as moto takes it, for ``host`` and the percent-encoded ``path``; the body is not copied."""
+    from moto.core import request as moto_core
 
     environ: dict[str, Any] = {
         "REQUEST_METHOD": request.method,
@@ -172,6 +180,7 @@ def request_of(request: Request, body: bytes, host: str, path: str, headers: lis
         "CONTENT_LENGTH": str(len(body)),
         "wsgi.url_scheme": "https",
         "wsgi.input": BytesIO(body),
+        "labkit.body": body,
     }
     preserved = {}
     for name, value in headers:
@@ -182,9 +191,9 @@ def request_of(request: Request, body: bytes, host: str, path: str, headers: lis
         if moto_core.should_preserve_original_header_name(name):
             preserved[key] = name
     environ[moto_core.PRESERVED_HEADER_NAMES_ENVIRON_KEY] = preserved
-    raw = Raw(environ) if host.startswith("s3.") else moto_core.Request(environ)
-    raw.from_wsgi_server = True
-    return raw
+    made = (_object_request() if host.startswith("s3.") else moto_core.Request)(environ)
+    made.from_wsgi_server = True
+    return made
 
 
 def call(service: str, operation: str, moto_request: MotoRequest, request_id: str) -> Response:
@@ -209,7 +218,7 @@ def call(service: str, operation: str, moto_request: MotoRequest, request_id: st
 
 
 def _call_s3(response: Any, moto_request: MotoRequest) -> tuple[int, dict[str, Any], Any]:
-    bucket, slash, key = moto_request.raw_path.lstrip("/").partition("/")
+    bucket, _, key = moto_request.raw_path.lstrip("/").partition("/")
     answer = response.key_response if bucket and key else response.bucket_response
     return answer(moto_request, moto_request.raw_url, moto_request.headers)
 
@@ -244,13 +253,12 @@ def _error(service: str, status: int, headers: dict[str, Any], body: bytes) -> A
         document = json.loads(text or "{}")
         code = str(document.get("__type", "ServerException")).split("#")[-1]
         return AwsError(code, str(document.get("message") or document.get("Message") or ""), status)
-    code = re.search(r"<Code>(.*?)</Code>", text, re.DOTALL)
-    message = re.search(r"<Message>(.*?)</Message>", text, re.DOTALL)
-    return AwsError(
-        unescape(code[1]).strip() if code else "InternalFailure",
-        unescape(message[1]).strip() if message else "",
-        status,
-    )
+    return AwsError(_element(text, "Code") or "InternalFailure", _element(text, "Message"), status)
+
+
+def _element(xml: str, name: str) -> str:
+    found = re.search(rf"<{name}>(.*?)</{name}>", xml, re.DOTALL)
+    return unescape(found[1]).strip() if found else ""
 
 
 def encoded(name: str) -> str:

@@ -206,12 +206,12 @@ def _from_json(shape: Any, value: Any) -> Any:
             raise AwsError("SerializationException", "Start of structure or map found where not expected.", 400)
         what = _JSON_NAMES.get(type(value), "NULL_VALUE")
         raise AwsError("SerializationException", f"{what} can not be converted to {name}", 400)
-    if kind == "blob":
+    if isinstance(value, str) and kind == "blob":
         try:
             return b64decode(value, validate=True)
         except ValueError:
             raise AwsError("SerializationException", "A blob in the request is no valid base64.", 400) from None
-    return int(value) if kind in ("integer", "long") else value
+    return int(value) if isinstance(value, float) and kind in ("integer", "long") else value
 
 
 def _expect(value: Any, kind: type) -> None:
@@ -254,9 +254,9 @@ def serialize(operation: Operation, result: Mapping[str, Any] | None, request_id
         operation.model, SerializationContext(request_id)
     )
     sent = serializer.serialize(result or {})
-    body = sent["body"]
+    content = sent["body"]
     headers = [("x-amzn-requestid", request_id), *((name.lower(), value) for name, value in sent["headers"].items())]
-    return Response(sent["status_code"], headers, body.encode() if isinstance(body, str) else body)
+    return Response(sent["status_code"], headers, content.encode() if isinstance(content, str) else content)
 
 
 def _to_json(shape: Any, value: Any) -> Any:

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 Need = tuple[str, str]
 
 _OBJECT, _BUCKET, _ALL = "object", "bucket", "all"
-#: S3 operation -> (action without its prefix, what it is asked about). Others are asked about the bucket by their own name.
+#: S3 operation -> (action, what it is asked about). Others are asked about the bucket, under their own name.
 S3_ACTIONS: dict[str, tuple[str, str]] = {
     "AbortMultipartUpload": ("AbortMultipartUpload", _OBJECT),
     "CompleteMultipartUpload": ("PutObject", _OBJECT),
@@ -96,7 +96,7 @@ def needs(
 ) -> list[Need]:
     """Everything that a call must be allowed to do, its own action first.
 
-    ``iam_arn(kind, name)`` gives the ARN of an existing user, role, group or instance profile, whose path only IAM knows.
+    ``iam_arn(kind, name)`` gives the ARN of an existing user, role, group or instance profile: only IAM knows its path.
     """
     if service == "s3":
         return _s3(operation, parameters)
@@ -189,9 +189,9 @@ def _sagemaker(operation: str, parameters: Mapping[str, Any], account: str, regi
 
 def _log_group(parameters: Mapping[str, Any], account: str, region: str) -> str:
     """A log group's or stream's ARN. CloudWatch Logs asks about a group as ``...:log-group:NAME:log-stream:``."""
-    if arn := parameters.get("resourceArn") or parameters.get("logGroupIdentifier"):
-        if str(arn).startswith("arn:"):
-            return str(arn)
+    arn = str(parameters.get("resourceArn") or parameters.get("logGroupIdentifier") or "")
+    if arn.startswith("arn:"):
+        return arn
     name = (
         parameters.get("logGroupName") or parameters.get("logGroupIdentifier") or parameters.get("logGroupNamePrefix")
     )

@@ -50,11 +50,25 @@ _QUERY_V4 = (
 )
 #: Query parameters that Signature Version 2 covers.
 _V2_PARAMETERS = frozenset(
-    ["accelerate", "acl", "analytics", "cors", "defaultObjectAcl", "delete", "inventory", "lifecycle", "location", "logging", "metrics", "notification", "object-lock", "partNumber", "policy", "replication", "requestPayment", "response-cache-control", "response-content-disposition", "response-content-encoding", "response-content-language", "response-content-type", "response-expires", "restore", "select", "select-type", "storageClass", "tagging", "torrent", "uploadId", "uploads", "versionId", "versioning", "versions", "website"]
+    """
+    accelerate acl analytics cors defaultObjectAcl delete inventory lifecycle location logging metrics notification
+    object-lock partNumber policy replication requestPayment response-cache-control response-content-disposition
+    response-content-encoding response-content-language response-content-type response-expires restore select
+    select-type storageClass tagging torrent uploadId uploads versionId versioning versions website
+    """.split()
 )
 #: Regions opened before 2014, which alone accept Signature Version 2.
 V2_REGIONS = frozenset(
-    ["us-east-1", "us-west-1", "us-west-2", "eu-west-1", "ap-southeast-1", "ap-southeast-2", "ap-northeast-1", "sa-east-1"]
+    (
+        "us-east-1",
+        "us-west-1",
+        "us-west-2",
+        "eu-west-1",
+        "ap-southeast-1",
+        "ap-southeast-2",
+        "ap-northeast-1",
+        "sa-east-1",
+    )
 )
 
 
@@ -176,7 +190,7 @@ def signing_key(secret: str, date: str, region: str, service: str) -> bytes:
 
 
 def sign_policy(secret: str, policy: str, credential: str) -> str:
-    """The signature of a browser upload's base64 ``policy`` for a credential scope (``AKID/date/region/s3/aws4_request``)."""
+    """The signature of a browser upload's base64 ``policy``; ``credential`` is ``AKID/date/region/s3/aws4_request``."""
     _, date, region, service, _ = credential.split("/")
     return _sign(signing_key(secret, date, region, service), policy)
 

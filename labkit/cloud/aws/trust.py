@@ -6,16 +6,17 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_pri
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from fnmatch import fnmatchcase
+import re
+from collections.abc import Mapping, Set
+from functools import lru_cache
 from typing import Any
 
 from labkit.cloud.engine.errors import Unsupported
 
 
 def allows(
-    document: str, action: str, context: Mapping[str, str], *, principals: set[str] = frozenset(), service: str = ""
-) -> bool:  # type: ignore[assignment]
+    document: str, action: str, context: Mapping[str, str], *, principals: Set[str] = frozenset(), service: str = ""
+) -> bool:
     """Whether a trust policy lets somebody do ``action`` (``sts:AssumeRole``).
 
     ``principals`` are the names by which a policy may mean the caller (their ARN, their role's ARN, their account's
@@ -35,23 +36,33 @@ def allows(
     return allowed
 
 
+def like(text: str, pattern: str) -> bool:
+    """Whether ``text`` matches a pattern of IAM's, in which ``*`` is any run of characters and ``?`` any one."""
+    return _compiled(pattern).fullmatch(text) is not None
+
+
+@lru_cache(maxsize=1024)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), re.DOTALL)
+
+
 def _listed(value: Any) -> list[str]:
     return [str(item) for item in value] if isinstance(value, list) else [str(value)]
 
 
 def _names_action(statement: Mapping[str, Any], action: str) -> bool:
     if "NotAction" in statement:
-        return not any(fnmatchcase(action.lower(), each.lower()) for each in _listed(statement["NotAction"]))
-    return any(fnmatchcase(action.lower(), each.lower()) for each in _listed(statement.get("Action", [])))
+        return not any(like(action.lower(), each.lower()) for each in _listed(statement["NotAction"]))
+    return any(like(action.lower(), each.lower()) for each in _listed(statement.get("Action", [])))
 
 
-def _names_principal(statement: Mapping[str, Any], principals: set[str], service: str) -> bool:
+def _names_principal(statement: Mapping[str, Any], principals: Set[str], service: str) -> bool:
     if "NotPrincipal" in statement:
         return not _matches(statement["NotPrincipal"], principals, service)
     return _matches(statement.get("Principal", {}), principals, service)
 
 
-def _matches(named: Any, principals: set[str], service: str) -> bool:
+def _matches(named: Any, principals: Set[str], service: str) -> bool:
     if named == "*":
         return True
     if not isinstance(named, Mapping):
@@ -85,11 +96,11 @@ _OPERATORS = {
     "StringEquals": (False, lambda actual, wanted: actual == wanted),
     "StringNotEquals": (True, lambda actual, wanted: actual == wanted),
     "StringEqualsIgnoreCase": (False, lambda actual, wanted: actual.lower() == wanted.lower()),
-    "StringLike": (False, fnmatchcase),
-    "StringNotLike": (True, fnmatchcase),
-    "ArnEquals": (False, fnmatchcase),
-    "ArnLike": (False, fnmatchcase),
-    "ArnNotEquals": (True, fnmatchcase),
-    "ArnNotLike": (True, fnmatchcase),
+    "StringLike": (False, like),
+    "StringNotLike": (True, like),
+    "ArnEquals": (False, like),
+    "ArnLike": (False, like),
+    "ArnNotEquals": (True, like),
+    "ArnNotLike": (True, like),
     "Bool": (False, lambda actual, wanted: actual.lower() == wanted.lower()),
 }

@@ -1,7 +1,7 @@
 """Parameters against the constraints of botocore's model, refused in AWS's wording.
 
 One sentence covers every violation, as AWS answers: ``2 validation errors detected: Value null at 'endpointName' failed
-to satisfy constraint: Member must not be null; Value '0' at ...``. S3 words each error its own way and is not checked here.
+to satisfy constraint: Member must not be null; Value '0' at ...``. S3 words each error its own way: it is not checked here.
 """
 
 from __future__ import annotations
@@ -62,25 +62,25 @@ def _value(shape: Any, value: Any, path: str) -> Iterator[str]:
         if not getattr(shape, "is_document_type", False):
             yield from _structure(shape, value, path)
         return
-    failed = "failed to satisfy constraint:"
+    violated = f"Value {_shown(value)} at '{path}' failed to satisfy constraint:"
     for rule in _broken(shape, value):
-        yield f"Value {_shown(value)} at '{path}' {failed} {rule}"
+        yield f"{violated} {rule}"
     if kind == "list":
         for index, item in enumerate(value, 1):
             if shape.member.type_name in ("structure", "list", "map"):
                 yield from _value(shape.member, item, f"{path}.{index}.member")
             elif rules := list(_broken(shape.member, item)):
-                yield f"Value {_shown(value)} at '{path}' {failed} Member must satisfy constraint: [{', '.join(rules)}]"
+                yield f"{violated} Member must satisfy constraint: [{', '.join(rules)}]"
                 return
     elif kind == "map":
         for key, item in value.items():
             if rules := list(_broken(shape.key, key)):
-                yield f"Value {_shown(value)} at '{path}' {failed} Map keys must satisfy constraint: [{', '.join(rules)}]"
+                yield f"{violated} Map keys must satisfy constraint: [{', '.join(rules)}]"
                 return
             if shape.value.type_name in ("structure", "list", "map"):
                 yield from _value(shape.value, item, f"{path}.{key}.member")
             elif rules := list(_broken(shape.value, item)):
-                yield f"Value {_shown(value)} at '{path}' {failed} Map value must satisfy constraint: [{', '.join(rules)}]"
+                yield f"{violated} Map value must satisfy constraint: [{', '.join(rules)}]"
                 return
 
 

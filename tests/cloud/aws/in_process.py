@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -60,6 +61,12 @@ def botocore_response(prepared: AWSPreparedRequest, response: Response) -> AWSRe
     if prepared.method != "HEAD":
         headers["content-length"] = str(len(body))
     return AWSResponse(prepared.url, response.status, headers, _Raw(body))
+
+
+@lru_cache(maxsize=8)
+def client_without_server(service: str, region: str = "us-east-1", token: str | None = None) -> Any:
+    """A boto3 client that only makes URLs."""
+    return boto3.session.Session(ACCESS_KEY, SECRET, token, region_name=region).client(service)
 
 
 def client(
