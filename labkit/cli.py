@@ -1,73 +1,288 @@
-"""The ``labkit`` command."""
+"""The ``labkit`` command: reads the command line, calls what does the work, says how it went in plain words.
+
+Every command is a function below and one entry in :data:`COMMANDS`. What a person did wrong on the command line exits
+with 2, what could not be done with 1; both are one sentence on standard error.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
+import re
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
 
+from labkit.cloud import client, environment, state
+from labkit.cloud.inventory import spelled
+from labkit.cloud.state import Lab
 from labkit.errors import LabError
+
+Options = argparse.Namespace
+
+_UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="labkit", description="Local clouds to learn MLOps on.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("up", help="start the local clouds").set_defaults(run=_up)
-    commands.add_parser("down", help="stop the local clouds").set_defaults(run=_down)
-    commands.add_parser("status", help="show the local clouds").set_defaults(run=_status)
-    execute = commands.add_parser("exec", help="run a command against the local clouds")
-    execute.add_argument("--fresh", action="store_true")
-    execute.add_argument("rest", nargs=argparse.REMAINDER)
-    execute.set_defaults(run=_exec)
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         return int(options.run(options))
     except LabError as error:
         print(f"labkit: {error}", file=sys.stderr)
-        return 1
+        return getattr(error, "status", 1)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read the output has heard enough.
+        sys.stderr.close()
+        return 0
 
 
-def _lab():
-    from labkit.cloud.state import Lab, folder
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    whole = argparse.ArgumentParser(
+        prog="labkit",
+        description="Local clouds to learn MLOps on: AWS, Azure and Google Cloud that run on this machine.",
+        epilog="`labkit COMMAND --help` shows an example of each.",
+    )
+    commands = whole.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        each = commands.add_parser(
+            command.name,
+            help=command.summary,
+            description=f"{command.summary[0].upper()}{command.summary[1:]}. {command.more}".strip(),
+            epilog="example:\n" + "\n".join(f"  {line}" for line in command.examples),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.options(each)
+        each.set_defaults(run=command.run)
+    return whole
 
-    return Lab(folder())
+
+def up(options: Options) -> int:
+    lab = _lab()
+    if options.new_port:
+        if client.status(lab):
+            raise LabError("The local clouds run, and keep their port; stop them with `labkit down` first.")
+        lab.new_port()
+    started = client.up(lab, _note)
+    print(f"The local clouds {'are ready' if started.new else 'run already'} on {lab.url}.")
+    return 0
 
 
-def _say(line: str) -> None:
+def down(_: Options) -> int:
+    gone = client.down(_lab(), _note)
+    if gone is None:
+        print("The local clouds did not run.")
+    else:
+        print(_gone("The local clouds have stopped", gone))
+    return 0
+
+
+def status(options: Options) -> int:
+    lab = _lab()
+    found = client.status(lab)
+    if options.json:
+        print(json.dumps(found, indent=2))
+    elif found is None:
+        print(f"The local clouds do not run; start them with `labkit up`. Their state folder is {lab.folder}.")
+    else:
+        _print_status(lab, found)
+    return 0 if found else 1
+
+
+def execute(options: Options) -> int:
+    from labkit.execute import execute
+
+    command = options.program[1:] if options.program[:1] == ["--"] else options.program
+    if not command:
+        options.parser.error("name a command to run, after `--`")
+    return execute(command, fresh=options.fresh, note=_note)
+
+
+def clock(options: Options) -> int:
+    lab = _lab()
+    if options.action is None:
+        if options.duration is not None:
+            options.parser.error("`labkit clock advance DURATION` advances the clock")
+        news = client.control(lab, "GET", "clock")
+    else:
+        if options.duration is None:
+            options.parser.error("say by how much, such as 31d, 12h or 90s")
+        for news in client.control_lines(lab, "POST", "clock/advance", {"seconds": options.duration.total_seconds()}):
+            if "progress" in news:
+                _note(news["progress"])
+        fired = news["fired"]
+        for each in fired:
+            print(f"{_when(each['at'])}  {each['name']}{': ' + each['error'] if each['error'] else ''}")
+        print(f"{_count(len(fired), 'thing')} fell due and {'has' if len(fired) == 1 else 'have'} fired.")
+    print(f"In the lab it is {_when(news['time'])}{_ahead(news['offset'])}.")
+    return 0
+
+
+def env(options: Options) -> int:
+    lab = _lab()
+    if client.status(lab) is None:
+        _note("The local clouds do not run; start them with `labkit up`.")
+    variables = environment.of(lab)
+    unset = [name for name in environment.unset() if name not in variables]
+    if options.json:
+        print(json.dumps({"set": variables, "unset": unset}, indent=2))
+        return 0
+    if unset:
+        print(f"unset {' '.join(unset)}")
+    for name, value in variables.items():
+        print(f"export {name}={shlex.quote(value)}")
+    return 0
+
+
+def reset(_: Options) -> int:
+    print(_gone("The local clouds are empty", client.control(_lab(), "POST", "reset")["gone"]))
+    return 0
+
+
+def doctor(_: Options) -> int:
+    from labkit.doctor import examine
+
+    findings = examine()
+    for finding in findings:
+        print(finding)
+    return 1 if any(finding.stops for finding in findings) else 0
+
+
+def _lab() -> Lab:
+    return Lab(state.folder())
+
+
+def _note(line: str) -> None:
+    """What is good to know beside a command's output."""
     print(line, file=sys.stderr, flush=True)
 
 
-def _up(options) -> int:
-    from labkit.cloud import client
-
-    print(client.up(_lab(), _say))
-    return 0
-
-
-def _down(options) -> int:
-    from labkit.cloud import client
-
-    print(client.down(_lab(), _say))
-    return 0
-
-
-def _status(options) -> int:
-    from labkit.cloud import client
-
-    print(client.status(_lab()))
-    return 0
+def _print_status(lab: Lab, found: dict[str, Any]) -> None:
+    since = datetime.fromtimestamp(found["started"]).strftime("%Y-%m-%d %H:%M")
+    print(f"The local clouds run on {lab.url} (process {found['pid']}, since {since}).")
+    print(f"In the lab it is {_when(found['time'])}{_ahead(found['offset'])}.")
+    print(f"In them: {spelled(found['clouds']) or 'nothing yet'}. Calls so far: {found['calls']}.")
+    print(f"State folder: {lab.folder}")
+    let_through = ", ".join(found["pass_through"]) or "none"
+    print(f'Hosts let through beside the clouds: {let_through} ("pass_through" in {lab.settings_file} lists them).')
+    if found["refusals"]:
+        print("Refused of late:")
+    for refusal in found["refusals"]:
+        times = f" ({refusal['times']} times)" if refusal["times"] > 1 else ""
+        print(f"  {datetime.fromtimestamp(refusal['at']):%H:%M:%S}{times}  {refusal['why']}")
 
 
-def _exec(options) -> int:
-    import subprocess, os
+def _gone(what: str, inventory: Any) -> str:
+    names = spelled(inventory)
+    return f"{what}. Gone with them: {names}." if names else f"{what}; nothing was in them."
 
-    from labkit.cloud import client, environment
 
-    command = options.rest[1:] if options.rest[:1] == ["--"] else options.rest
-    if options.fresh:
-        with client.fresh() as lab:
-            return subprocess.run(command, env=environment.inside(lab, os.environ)).returncode
-    lab = _lab()
-    client.up(lab, _say)
-    return subprocess.run(command, env=environment.inside(lab, os.environ)).returncode
+def _when(time: str) -> str:
+    return datetime.fromisoformat(time).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _ahead(seconds: float) -> str:
+    return f", {timedelta(seconds=round(seconds))} ahead of this machine" if seconds >= 1 else ""
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}".capitalize()
+
+
+def duration(text: str) -> timedelta:
+    """``31d``, ``90s``, ``1h30m``: numbers with their units, largest first or not."""
+    if not re.fullmatch(r"(\d+(\.\d+)?[wdhms])+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration; write one such as 31d, 12h, 1h30m or 90s")
+    try:
+        parts = re.findall(r"(\d+(?:\.\d+)?)([wdhms])", text)
+        return sum((timedelta(**{_UNITS[unit]: float(number)}) for number, unit in parts), timedelta())
+    except OverflowError:
+        raise argparse.ArgumentTypeError(f"{text!r} is longer than a clock can be advanced") from None
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command: ``run`` does it, ``options`` declares what it takes."""
+
+    name: str
+    run: Callable[[Options], int]
+    summary: str
+    examples: Sequence[str]
+    more: str = ""
+    options: Callable[[argparse.ArgumentParser], Any] = lambda _: None
+
+
+def _up_options(each: argparse.ArgumentParser) -> None:
+    each.add_argument(
+        "--new-port", action="store_true", help="move to another port first; open kernels have to be restarted then"
+    )
+
+
+def _json_option(each: argparse.ArgumentParser) -> None:
+    each.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _execute_options(each: argparse.ArgumentParser) -> None:
+    each.usage = "labkit exec [-h] [--fresh] -- COMMAND ..."
+    each.add_argument("--fresh", action="store_true", help="give the command clouds of its own, which end with it")
+    each.add_argument("program", nargs=argparse.REMAINDER, metavar="COMMAND", help="the command and its arguments")
+    each.set_defaults(parser=each)
+
+
+def _clock_options(each: argparse.ArgumentParser) -> None:
+    each.add_argument("action", nargs="?", choices=["advance"], help="advance the clock instead of showing it")
+    each.add_argument("duration", nargs="?", type=duration, metavar="DURATION", help="by how much: 31d, 12h, 90s")
+    each.set_defaults(parser=each)
+
+
+COMMANDS = (
+    Command("up", up, "start the local clouds", ["labkit up"], "Harmless when they run already.", _up_options),
+    Command("down", down, "stop the local clouds", ["labkit down"], "What is in them is gone."),
+    Command(
+        "status",
+        status,
+        "show the local clouds: what is in them, and what was refused",
+        ["labkit status", "labkit status --json"],
+        "Exits with 1 when they do not run.",
+        _json_option,
+    ),
+    Command(
+        "exec",
+        execute,
+        "run a command against the local clouds",
+        ["labkit exec -- aws s3 ls", "labkit exec --fresh -- python my_script.py"],
+        "Starts them if need be. The exit status is the command's.",
+        _execute_options,
+    ),
+    Command(
+        "clock",
+        clock,
+        "show the lab's time, or advance it",
+        ["labkit clock", "labkit clock advance 31d"],
+        "Advancing returns when what fell due has finished.",
+        _clock_options,
+    ),
+    Command(
+        "env",
+        env,
+        "print the environment that leads to the local clouds",
+        ['eval "$(labkit env)"', "labkit env --json"],
+        "For a shell, or an editor with its own kernel.",
+        _json_option,
+    ),
+    Command("reset", reset, "empty the local clouds", ["labkit reset"], "They go on running, at the lab's time."),
+    Command(
+        "doctor",
+        doctor,
+        "say what on this machine is missing or limits the kit, and what to do",
+        ["labkit doctor"],
+        "Exits with 1 when something is missing.",
+    ),
+)

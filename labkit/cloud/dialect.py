@@ -22,6 +22,9 @@ class Dialect(Protocol):
     def handle(self, request: Request) -> Response:
         """Answers one request, errors included. Called from the connection's own thread; never raises."""
 
+    def warm(self) -> None:
+        """Imports what the first calls need. Called once the clouds answer already."""
+
     def environment(self) -> dict[str, str]:
         """The variables with which this cloud's clients find it and sign in."""
 

@@ -6,7 +6,6 @@ taken out, never mixed in: a credential or a proxy that stayed could send someth
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -136,7 +135,6 @@ def _bundle(lab: Lab) -> str:
     return str(bundle)
 
 
-def as_json(lab: Lab) -> str:
-    """What is set and, of the present environment, what is unset."""
-    unset = sorted(name for name in os.environ if removed(name))
-    return json.dumps({"set": of(lab), "unset": unset}, indent=2)
+def unset() -> list[str]:
+    """The variables of this process's environment that :func:`clean` takes out."""
+    return sorted(name for name in os.environ if removed(name))

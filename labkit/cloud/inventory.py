@@ -80,7 +80,11 @@ def spelled(inventory: Inventory) -> str:
             left -= len(shown)
             more += len(names) - len(shown)
             if shown:
-                parts.append(f"{kind.removesuffix('s') if len(names) == 1 else kind} {', '.join(shown)}")
+                parts.append(f"{_one(kind) if len(names) == 1 else kind} {', '.join(shown)}")
     if more:
         parts.append(f"and {more} more")
     return "; ".join(parts)
+
+
+def _one(kind: str) -> str:
+    return kind[:-3] + "y" if kind.endswith("ies") else kind.removesuffix("s")

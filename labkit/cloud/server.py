@@ -148,13 +148,22 @@ class Server:
             "POST down": self._down,
         }
         control = Control(lab.port, lab.token, routes)
-        self._proxy = Proxy(self._router, Authority(lab.ca_certificate, lab.ca_key, lab.run), control)
+        self._authority = Authority(lab.ca_certificate, lab.ca_key, lab.run)
+        self._proxy = Proxy(self._router, self._authority, control)
 
     def start(self) -> None:
         # What has been made so far stays: the collector need not look at it again.
         gc.collect()
         gc.freeze()
         self._listener.start()
+        threading.Thread(target=self._warm, name="warm", daemon=True).start()
+
+    def _warm(self) -> None:
+        """Does ahead what the first calls would wait for. The clouds answer meanwhile."""
+        self._authority.warm()
+        for dialect in self._dialects:
+            dialect.warm()
+        self._engine.launcher.warm()
 
     def close(self) -> None:
         """Stops everything that runs in the clouds."""
@@ -186,7 +195,7 @@ class Server:
         gone = {dialect.name: dialect.inventory() for dialect in self._dialects}
         for dialect in self._dialects:
             dialect.reset()
-        self._engine.audit.clear()
+        self._engine.reset()
         return {"gone": gone}
 
     def _clock(self, _: dict[str, Any]) -> dict[str, Any]:

@@ -70,8 +70,8 @@ class Lab:
                 )
             if stat.S_IMODE(found.st_mode) != 0o700:
                 folder.chmod(0o700)
-            if not self._settings_file.exists():
-                self._write_once(self._settings_file, _new_settings())
+            if not self.settings_file.exists():
+                self._write_once(self.settings_file, _new_settings())
         self._settings = self._read_settings()
         with self._usable():
             if not self.ca_file.exists() or self.ca_file.read_text() != self.ca_certificate:
@@ -103,6 +103,11 @@ class Lab:
     @property
     def ca_key(self) -> str:
         return str(self._settings["ca"]["key"])
+
+    @property
+    def settings_file(self) -> Path:
+        """The lab's settings. A person may edit ``pass_through`` in it."""
+        return self.folder / "lab.json"
 
     @property
     def ca_file(self) -> Path:
@@ -149,7 +154,7 @@ class Lab:
         """Picks another port, for when a stranger has taken this one."""
         self._settings["port"] = _free_port()
         with self._usable():
-            self.write(self._settings_file, json.dumps(self._settings, indent=2))
+            self.write(self.settings_file, json.dumps(self._settings, indent=2))
 
     def write(self, file: Path, text: str) -> None:
         """Replaces a file of the state folder at one stroke, readable by its owner only."""
@@ -167,10 +172,6 @@ class Lab:
             shutil.rmtree(self.run, ignore_errors=True)
             self.run.mkdir(mode=0o700, exist_ok=True)
 
-    @property
-    def _settings_file(self) -> Path:
-        return self.folder / "lab.json"
-
     def _write_once(self, file: Path, settings: dict[str, Any]) -> None:
         """Writes a file unless another process has just done it: the first one's settings are everyone's."""
         temporary = self.folder / f".{file.name}.{secrets.token_hex(4)}"
@@ -183,15 +184,15 @@ class Lab:
 
     def _read_settings(self) -> dict[str, Any]:
         try:
-            settings = json.loads(self._settings_file.read_text(encoding="utf-8"))
+            settings = json.loads(self.settings_file.read_text(encoding="utf-8"))
             if not isinstance(settings, dict) or not {"port", "token", "aws", "ca"} <= settings.keys():
                 raise ValueError
             return settings
         except OSError as error:
-            raise LabError(f"The lab's settings {self._settings_file} cannot be read: {error.strerror}.") from error
+            raise LabError(f"The lab's settings {self.settings_file} cannot be read: {error.strerror}.") from error
         except ValueError as error:
             raise LabError(
-                f"The lab's settings {self._settings_file} are damaged; stop the clouds if they run, delete that file, "
+                f"The lab's settings {self.settings_file} are damaged; stop the clouds if they run, delete that file, "
                 "and run `labkit up` again."
             ) from error
 

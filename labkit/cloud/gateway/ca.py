@@ -53,6 +53,11 @@ class Authority:
             self._contexts.move_to_end(host)
             return context
 
+    def warm(self) -> None:
+        """Imports what the first host needs."""
+        with self._lock:
+            _ = self._authority
+
     @cached_property
     def _authority(self) -> trustme.CA:
         # Imported when the first host is asked for: it takes longer than all else in the gateway.
