@@ -155,6 +155,36 @@ def doctor(_: Options) -> int:
     return 1 if any(finding.stops for finding in findings) else 0
 
 
+def run(options: Options) -> int:
+    from labkit import running
+
+    runs = running.run(options.labs, store=options.store)
+    print(running.summary(runs))
+    return 1 if any(each.failure for each in runs) else 0
+
+
+def check(options: Options) -> int:
+    from labkit import running
+
+    results = running.check(options.lab, options.folder)
+    print(running.report(results))
+    return 0 if running.done(results) else 1
+
+
+def release(options: Options) -> int:
+    from labkit.release import release
+
+    lines = release(check=options.check, nbgrader=options.nbgrader)
+    for line in lines:
+        print(line)
+    if not lines:
+        print("notebooks/ is what solutions/ makes.")
+    elif options.check:
+        _note("`labkit release` makes notebooks/ anew.")
+        return 1
+    return 0
+
+
 def _lab() -> Lab:
     return Lab(state.folder())
 
@@ -242,6 +272,26 @@ def _clock_options(each: argparse.ArgumentParser) -> None:
     each.set_defaults(parser=each)
 
 
+def _run_options(each: argparse.ArgumentParser) -> None:
+    each.add_argument("labs", nargs="*", metavar="LAB", help="a lab, or a level with all its labs; all unless given")
+    each.add_argument("--store", action="store_true", help="keep the outputs in the solved notebooks")
+
+
+def _check_options(each: argparse.ArgumentParser) -> None:
+    each.add_argument("lab", metavar="LAB", help="a lab, such as beginner/aws")
+    each.add_argument(
+        "--folder", type=Path, help="the lab's files; the folder beside the learner's notebook unless given"
+    )
+
+
+def _release_options(each: argparse.ArgumentParser) -> None:
+    what = each.add_mutually_exclusive_group()
+    what.add_argument("--check", action="store_true", help="only say what differs; exits with 1 when something does")
+    what.add_argument(
+        "--nbgrader", type=Path, metavar="DIR", help="lay the labs out as assignments of an nbgrader course"
+    )
+
+
 COMMANDS = (
     Command("up", up, "start the local clouds", ["labkit up"], "Harmless when they run already.", _up_options),
     Command("down", down, "stop the local clouds", ["labkit down"], "What is in them is gone."),
@@ -278,6 +328,30 @@ COMMANDS = (
         _json_option,
     ),
     Command("reset", reset, "empty the local clouds", ["labkit reset"], "They go on running, at the lab's time."),
+    Command(
+        "run",
+        run,
+        "run solved notebooks, each on clouds of its own",
+        ["labkit run", "labkit run beginner/aws", "labkit run beginner --store"],
+        "Exits with 1 when one fails.",
+        _run_options,
+    ),
+    Command(
+        "check",
+        check,
+        "run a lab's checks on the clouds as they stand",
+        ["labkit check beginner/aws"],
+        "Exits with 1 unless everything before the clean-up is right.",
+        _check_options,
+    ),
+    Command(
+        "release",
+        release,
+        "make the learners' notebooks from the solved ones",
+        ["labkit release", "labkit release --check", "labkit release --nbgrader ~/course"],
+        "",
+        _release_options,
+    ),
     Command(
         "doctor",
         doctor,

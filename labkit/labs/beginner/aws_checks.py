@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import subprocess
@@ -171,10 +172,13 @@ def managed_policy(arn: str) -> Policy:
     return document
 
 
-def own_policies() -> dict[str, str]:
-    """The account's own managed policies: ARN by name."""
-    pages = client("iam").get_paginator("list_policies").paginate(Scope="Local")
-    return {found["PolicyName"]: found["Arn"] for page in pages for found in page["Policies"]}
+def own_policies(*names: str) -> dict[str, Policy]:
+    """The documents of those of the account's own managed policies that there are, by name."""
+    iam, found = client("iam"), {}
+    for name in names:
+        with contextlib.suppress(iam.exceptions.NoSuchEntityException):
+            found[name] = managed_policy(f"arn:aws:iam::{account()}:policy/{name}")
+    return found
 
 
 def role(_: Work) -> str:
@@ -290,7 +294,7 @@ def rest(work: Work) -> str:
     except subprocess.TimeoutExpired:
         raise Wrong(f"a client.py that did not finish within {churn.PATIENCE:.0f} seconds", expected) from None
     said = (done.stdout.strip() or done.stderr.strip()).splitlines() or ["nothing"]
-    if "MissingAuthenticationToken" in done.stdout:
+    if "Missing Authentication Token" in done.stdout:
         raise NotAttempted(f"a request that is not signed ({said[-1][:160]})", expected)
     if done.returncode != 0:
         raise Wrong(f"a client.py that ends with status {done.returncode} and {said[-1][:200]!r}", expected)
@@ -302,19 +306,18 @@ def rest(work: Work) -> str:
 
 def policies(_: Work) -> str:
     """The deployer may deploy and hand over one role; the caller may call one endpoint and nothing else."""
-    local = own_policies()
-    missing = [name for name in (DEPLOYER, CALLER) if name not in local]
+    documents = own_policies(DEPLOYER, CALLER)
+    missing = [name for name in (DEPLOYER, CALLER) if name not in documents]
     if missing:
         raise (NotAttempted if len(missing) == 2 else Wrong)(
             f"no policy named {' and none named '.join(missing)}", f"customer-managed policies {DEPLOYER} and {CALLER}"
         )
-    caller = managed_policy(local[CALLER])
+    deployer, caller = documents[DEPLOYER], documents[CALLER]
     if not allows([caller], "sagemaker:InvokeEndpoint", endpoint_arn()):
         raise Wrong(f"a {CALLER} that cannot call the endpoint", f"sagemaker:InvokeEndpoint on {endpoint_arn()}")
     wider = [f"{action} on {resource}" for action, resource in grants([caller]) if not needed_to_call(action, resource)]
     if wider:
         raise Wrong(f"a {CALLER} that may also do {wider[0]}", "sagemaker:InvokeEndpoint on one endpoint, nothing else")
-    deployer = managed_policy(local[DEPLOYER])
     needs = ("CreateModel", "CreateEndpointConfig", "CreateEndpoint", "DescribeEndpoint", "DeleteEndpoint")
     for action in needs:
         kind = "model" if action == "CreateModel" else "endpoint-config" if action.endswith("Config") else "endpoint"
@@ -358,7 +361,7 @@ def leftovers() -> list[str]:
         *(f"the model {found['ModelName']}" for found in models),
         *(f"the bucket {name}" for name in buckets if name == bucket_name()),
         *(f"the role {name}" for name in roles if name == ROLE),
-        *(f"the policy {name}" for name in own_policies() if name in (DEPLOYER, CALLER)),
+        *(f"the policy {name}" for name in own_policies(DEPLOYER, CALLER)),
         *(f"the log group {found['logGroupName']}" for found in groups),
     ]
 

@@ -1,0 +1,158 @@
+"""Runs solved notebooks on clouds of their own (``labkit run``), and a lab's checks on the clouds as they stand
+(``labkit check``)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from labkit import labs
+from labkit.cloud import client, environment, state
+from labkit.errors import LabError
+from labkit.labs.task import Result, Work
+from labkit.labs.task import run as run_check
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Run:
+    """One notebook's execution: its code cells, its time, and what went wrong ("" when nothing did)."""
+
+    lab: str
+    cells: int
+    seconds: float
+    failure: str = ""
+
+
+def run(prefixes: Sequence[str] = (), store: bool = False, root: Path = ROOT) -> list[Run]:
+    """Executes the solved notebooks at or below the prefixes, each on fresh clouds, with progress on standard error.
+
+    Each runs in a copy of its folder, so that nothing under ``solutions/`` changes; with ``store`` the outputs of those
+    that succeed are written back there. Raises :class:`LabError` for a prefix without a lab.
+    """
+    try:
+        chosen = labs.matching(prefixes)
+    except LookupError as error:
+        raise LabError(str(error)) from None
+    return [_run_one(name, store, root) for name in chosen]
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text in columns as wide as they need to be; the first row is the heading."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def summary(runs: Sequence[Run]) -> str:
+    """The runs as a table, and below it what went wrong in each that failed."""
+    rows = [("lab", "cells", "seconds", "outcome")]
+    rows += [(run.lab, str(run.cells), f"{run.seconds:.1f}", "failed" if run.failure else "passed") for run in runs]
+    return "\n\n".join([table(rows), *(f"{run.lab}: {run.failure}" for run in runs if run.failure)])
+
+
+def check(name: str, folder: Path | None = None) -> list[Result]:
+    """Runs a lab's checks against the clouds of the state folder in force and the files in ``folder``.
+
+    ``folder`` is the one beside the notebook, ``notebooks/<lab>`` unless given. Raises :class:`LabError` for an unknown
+    lab and when the clouds do not run.
+    """
+    try:
+        definition = labs.load(name)
+    except LookupError as error:
+        raise LabError(str(error)) from None
+    lab = state.Lab(state.folder())
+    if client.status(lab) is None:
+        raise LabError("The local clouds do not run; start them with `labkit up`.")
+    work = Work(folder or ROOT / "notebooks" / name, ROOT / "data")
+    with _environment(environment.inside(lab, os.environ)):
+        return [run_check(definition, task, work) for task in definition.tasks]
+
+
+def report(results: Sequence[Result]) -> str:
+    """The checks' outcomes as a table, what each said below it, and the sum of the points."""
+    rows = [("task", "outcome", "points")]
+    rows += [(each.task.name, each.outcome.value, f"{each.points} of {each.task.points}") for each in results]
+    total = f"{sum(each.points for each in results)} of {sum(each.task.points for each in results)} points"
+    return "\n\n".join([table(rows), "\n".join(str(each) for each in results), total])
+
+
+def done(results: Sequence[Result]) -> bool:
+    """Whether everything is right that can be before the clean-up."""
+    return all(each.right for each in results if not each.task.after_cleanup)
+
+
+def _run_one(name: str, store: bool, root: Path) -> Run:
+    import nbformat
+
+    solved = root / "solutions" / f"{name}.ipynb"
+    executed, start = nbformat.read(solved, as_version=4), time.monotonic()
+    cells = sum(cell.cell_type == "code" for cell in executed.cells)
+    failure = ""
+    with tempfile.TemporaryDirectory(prefix="labkit-run-") as scratch, client.fresh() as lab:
+        copy = Path(scratch) / solved.relative_to(root / "solutions")
+        shutil.copytree(solved.parent, copy.parent, ignore=shutil.ignore_patterns("build", "__pycache__", ".ipynb*"))
+        with _environment(environment.inside(lab, os.environ)):
+            failure = _execute(name, copy)
+        if not failure and store:
+            keep_outputs(nbformat.read(copy, as_version=4), solved)
+    return Run(name, cells, time.monotonic() - start, failure)
+
+
+def _execute(name: str, notebook: Path) -> str:
+    """Executes a notebook in place; returns "" or what went wrong in which cell."""
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    try:
+        papermill.execute_notebook(
+            notebook,
+            notebook,
+            cwd=notebook.parent,
+            progress_bar={"desc": name, "file": sys.stderr, "mininterval": 0.5 if sys.stderr.isatty() else 5.0},
+            request_save_on_cell_execute=False,
+        )
+    except PapermillExecutionError as error:
+        first = next((line for line in error.source.splitlines() if line and not line.startswith("#")), "")
+        return f"cell {error.cell_index}, `{first}`: {error.ename}: {error.evalue}"
+    except Exception as error:
+        return f"the notebook could not be run: {type(error).__name__}: {error}"
+    return ""
+
+
+def keep_outputs(executed: NotebookNode, solved: Path) -> None:
+    """Writes a run's outputs into the solved notebook, without what differs from machine to machine."""
+    import nbformat
+
+    notebook = nbformat.read(solved, as_version=4)
+    outputs = {cell.id: cell for cell in executed.cells if cell.cell_type == "code"}
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = outputs[cell.id].outputs, outputs[cell.id].execution_count
+    solved.write_text(nbformat.writes(notebook).rstrip("\n") + "\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """This process's environment, replaced for a while: kernels and clients take theirs from it."""
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
