@@ -1,0 +1,82 @@
+"""Starts the local clouds and opens JupyterLab on ``notebooks/``: what ``make lab`` runs when ``.venv`` is there."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from labkit.cloud import client, state
+from labkit.cloud.state import Lab
+from labkit.errors import LabError
+from labkit.kernels.install import NAME
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def jupyter_options(notebooks: Path, browser: str | None) -> list[str]:
+    """JupyterLab's options: loopback only, its token kept, the kernel chosen, no news and no updates from outside.
+
+    ``browser`` is a command that opens a browser, ``"none"`` for no browser, or None for the machine's own.
+    """
+    options = [
+        f"--ServerApp.root_dir={notebooks}",
+        "--ServerApp.ip=127.0.0.1",
+        "--ServerApp.answer_yes=True",
+        f"--MultiKernelManager.default_kernel_name={NAME}",
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--LabApp.extension_manager=readonly",
+        "--log-level=WARN",
+    ]
+    if os.geteuid() == 0:
+        options.append("--allow-root")
+    if browser == "none":
+        options.append("--no-browser")
+    elif browser:
+        options.append(f"--ServerApp.browser={browser}")
+    return options
+
+
+def browser_of(environ: Mapping[str, str]) -> str | None:
+    """``LABKIT_BROWSER``, or ``"none"`` where no window can be shown, or None for the machine's own browser."""
+    if chosen := environ.get("LABKIT_BROWSER"):
+        return chosen
+    windows = sys.platform != "linux" or environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY")
+    return None if windows else "none"
+
+
+def with_programs(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment in which JupyterLab's terminals find ``labkit``."""
+    programs = str(Path(sys.prefix) / "bin")
+    return {**environ, "VIRTUAL_ENV": sys.prefix, "PATH": os.pathsep.join([programs, environ.get("PATH", os.defpath)])}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tools.lab", description=__doc__)
+    parser.add_argument("--notebooks", type=Path, default=ROOT / "notebooks", help="the folder to open")
+    parser.add_argument("--no-browser", action="store_true", help="print the address and open no browser")
+    chosen = parser.parse_args(arguments)
+    try:
+        client.up(Lab(state.folder()), lambda line: print(line, flush=True))
+    except LabError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print("The local clouds are up. JupyterLab comes next; Ctrl-C ends it and leaves the clouds up.", flush=True)
+    options = jupyter_options(chosen.notebooks.resolve(), "none" if chosen.no_browser else browser_of(os.environ))
+    jupyter = subprocess.Popen([sys.executable, "-m", "jupyterlab", *options], env=with_programs(os.environ))
+    # The terminal sends Ctrl-C to both; this one stays to have the last word.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: jupyter.terminate())
+    status = jupyter.wait()
+    down = os.path.relpath(Path(sys.prefix) / "bin" / "labkit")
+    print(f"\nJupyterLab has ended. The local clouds are still up; `{down} down` stops them.", flush=True)
+    return status if status > 0 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
