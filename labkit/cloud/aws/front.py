@@ -131,13 +131,17 @@ class Call:
 
 
 class AwsCloud:
-    """AWS, on the engine: a :class:`labkit.cloud.dialect.Dialect`."""
+    """AWS, on the engine: a :class:`labkit.cloud.dialect.Dialect`.
+
+    ``clients`` gives the variables by which a process finds the local clouds; those that the cloud starts get them.
+    """
 
     name = "aws"
 
-    def __init__(self, engine: Engine, lab: LearnersKeys) -> None:
+    def __init__(self, engine: Engine, lab: LearnersKeys, clients: Callable[[], Mapping[str, str]] = dict) -> None:
         self.engine = engine
         self.lab = lab
+        self.clients = clients
         self.identities = Identities(moto_base.ACCOUNT, lab.access_key_id, lab.secret_access_key)
         self._stores: dict[tuple[Any, str, str], Any] = {}
         self._stores_lock = threading.RLock()
@@ -235,6 +239,11 @@ class AwsCloud:
             if at not in self._stores:
                 self._stores[at] = kind()
             return self._stores[at]
+
+    def stores(self, kind: Callable[[], T]) -> list[T]:
+        """The instances of ``kind`` that there are, of every account and region."""
+        with self._stores_lock:
+            return [each for (its_kind, *_), each in self._stores.items() if its_kind is kind]
 
     # -- one call --------------------------------------------------------------------------------------------------
 

@@ -63,7 +63,7 @@ class Container:
 
     def __init__(self, folder: Path, code: str | None = None) -> None:
         self._folder = folder
-        self._code = Path(code) if code else _code_folder(folder, os.environ.get("SAGEMAKER_SUBMIT_DIRECTORY", ""))
+        self._code = Path(code) if code else code_folder(folder, os.environ.get("SAGEMAKER_SUBMIT_DIRECTORY", ""))
         self._program = os.environ.get("SAGEMAKER_PROGRAM", "")
         self._accept = os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", encoders.JSON)
         self._model: Any = None
@@ -113,7 +113,8 @@ class Container:
             ) from None
 
 
-def _code_folder(folder: Path, submitted: str) -> Path:
+def code_folder(folder: Path, submitted: str) -> Path:
+    """The folder of the learner's module; ``submitted`` is ``SAGEMAKER_SUBMIT_DIRECTORY``, or ``""`` for none."""
     if not submitted:
         return folder / "code"
     if submitted == MODEL_DIR or submitted.startswith(f"{MODEL_DIR}/"):
