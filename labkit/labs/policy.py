@@ -49,9 +49,15 @@ def allows(policies: Iterable[Policy], action: str, resource: str) -> bool:
     policies = list(policies)
 
     def speaks_of(statement: Policy) -> bool:
-        return any(covers(pattern.lower(), action.lower()) for pattern in as_list(statement.get("Action"))) and any(
-            covers(pattern, resource) for pattern in as_list(statement.get("Resource"))
-        )
+        return _matches(statement, "Action", action.lower()) and _matches(statement, "Resource", resource)
 
     denied = any(speaks_of(statement) for statement in statements(policies, "Deny"))
     return not denied and any(speaks_of(statement) for statement in statements(policies))
+
+
+def _matches(statement: Policy, element: str, text: str) -> bool:
+    """Whether a statement's ``Action`` or ``Resource`` covers the text, or its ``Not...`` form does not."""
+    fold = str.lower if element == "Action" else str
+    if f"Not{element}" in statement:
+        return not any(covers(fold(pattern), text) for pattern in as_list(statement[f"Not{element}"]))
+    return any(covers(fold(pattern), text) for pattern in as_list(statement.get(element)))

@@ -1,0 +1,31 @@
+"""Sends a JSON file to a SageMaker endpoint as one signed HTTPS request: python client.py ENDPOINT FILE"""
+
+import sys
+from pathlib import Path
+
+import boto3
+import requests
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+
+
+def signed_headers(session, url, body):
+    """The headers of a POST of `body`, with the signature that says who is calling."""
+    ### BEGIN SOLUTION
+    request = AWSRequest(method="POST", url=url, data=body, headers={"Content-Type": "application/json"})
+    SigV4Auth(session.get_credentials(), "sagemaker", session.region_name).add_auth(request)
+    return dict(request.headers)
+    ### END SOLUTION
+
+
+def main(endpoint, file):
+    session = boto3.Session()  # only for the credentials and the region
+    url = f"https://runtime.sagemaker.{session.region_name}.amazonaws.com/endpoints/{endpoint}/invocations"
+    body = Path(file).read_bytes()
+    answer = requests.post(url, data=body, headers=signed_headers(session, url, body), timeout=60)
+    print(answer.text)
+    return 0 if answer.ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

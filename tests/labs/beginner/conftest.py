@@ -1,0 +1,85 @@
+"""The first project done right, on clouds of its own, for tests that then spoil one thing at a time."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas
+import pytest
+
+from labkit.cloud import client, environment
+from labkit.cloud.state import Lab
+from labkit.labs.task import Work
+
+ROOT = Path(__file__).parents[3]
+DATA = ROOT / "data"
+SOLVED = ROOT / "solutions" / "beginner" / "aws"
+
+
+@pytest.fixture(scope="module")
+def lab_clouds() -> Iterator[Lab]:
+    """Clouds that only one module's tests use, since the lab's names are fixed; the environment leads to them."""
+    with client.fresh() as lab, pytest.MonkeyPatch.context() as patch:
+        inside = environment.inside(lab, os.environ)
+        for name in set(os.environ) - set(inside):
+            patch.delenv(name)
+        for name, value in inside.items():
+            patch.setenv(name, value)
+        yield lab
+
+
+@pytest.fixture
+def empty_clouds(lab_clouds: Lab) -> Lab:
+    """Those clouds with nothing in them."""
+    client.control(lab_clouds, "POST", "reset")
+    return lab_clouds
+
+
+@pytest.fixture(scope="session")
+def customers() -> tuple[pandas.DataFrame, pandas.Series]:
+    """The features of all customers, and whether each left."""
+    table = pandas.read_csv(DATA / "churn.csv")
+    return table.drop(columns="churn"), table["churn"] == "yes"
+
+
+@pytest.fixture(scope="session")
+def model_file(customers: tuple[pandas.DataFrame, pandas.Series], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that passes the gate, saved."""
+    import joblib
+    from sklearn.compose import make_column_transformer
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.model_selection import train_test_split
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OrdinalEncoder
+
+    features, left = customers
+    train, _, labels, _ = train_test_split(features, left, test_size=0.25, stratify=left, random_state=0)
+    text = list(features.select_dtypes(exclude="number"))
+    model = make_pipeline(
+        make_column_transformer((OrdinalEncoder(), text), remainder="passthrough"),
+        HistGradientBoostingClassifier(learning_rate=0.03, max_iter=150, max_leaf_nodes=8, random_state=0),
+    ).fit(train, labels)
+    file = tmp_path_factory.mktemp("model") / "churn.joblib"
+    joblib.dump(model, file)
+    return file
+
+
+@pytest.fixture
+def nothing(tmp_path: Path) -> Work:
+    """A lab's folder before anything was done: only the files that the kit gives."""
+    folder = tmp_path / "aws"
+    (folder / "build").mkdir(parents=True)
+    shutil.copy(SOLVED / "sample.json", folder)
+    return Work(folder, DATA)
+
+
+@pytest.fixture
+def work(nothing: Work, model_file: Path) -> Work:
+    """A lab's folder with the model, the code and the client in it."""
+    shutil.copy(model_file, nothing.folder / "build")
+    for name in ("inference.py", "client.py"):
+        shutil.copy(SOLVED / name, nothing.folder)
+    return nothing
