@@ -31,8 +31,8 @@ class CannotRun(LabError):
 def execute(command: Sequence[str], *, fresh: bool, note: Progress) -> int:
     """Runs ``command`` against the lab's clouds, or against fresh ones that end with it.
 
-    Against the lab's, the command takes this process's place and nothing returns. Against fresh ones it returns the exit
-    status; if a signal ended the command, the same signal ends this process.
+    Against the lab's, the command takes this process's place and nothing returns. Against fresh ones it returns the
+    exit status; if a signal ended the command, the same signal ends this process.
     """
     if not fresh:
         lab = state.Lab(state.folder())
@@ -40,7 +40,7 @@ def execute(command: Sequence[str], *, fresh: bool, note: Progress) -> int:
         variables = environment.inside(lab, os.environ)
         try:
             sys.stdout.flush()
-            os.execvpe(command[0], command, variables)
+            os.execvpe(command[0], list(command), variables)
         except OSError as error:
             raise CannotRun(command[0], error) from error
     with client.fresh() as lab:

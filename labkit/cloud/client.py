@@ -111,8 +111,8 @@ def control(
 ) -> dict[str, Any]:
     """One request to the control interface; returns its answer, the last line of one that came in lines."""
     answer: dict[str, Any] = {}
-    for answer in control_lines(lab, method, path, payload, timeout):
-        pass
+    for line in control_lines(lab, method, path, payload, timeout):
+        answer = line
     return answer
 
 
@@ -149,7 +149,7 @@ def control_lines(
 
 @contextlib.contextmanager
 def fresh() -> Iterator[Lab]:
-    """Clouds of one's own, in a temporary state folder. They end with the block, or with this process if it is killed."""
+    """Clouds of one's own, in a temporary state folder; they end with the block, even if this process is killed."""
     folder = Path(tempfile.mkdtemp(prefix="labkit-"))
     process: subprocess.Popen[bytes] | None = None
     try:
@@ -218,9 +218,7 @@ def _last_words(lab: Lab, before: int) -> str:
 
 def _server_environment() -> dict[str, str]:
     kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
+        name: value for name, value in os.environ.items() if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
     }
     # The package may be a checkout that was never installed.
     return kept | {"PYTHONPATH": str(checkout()), "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"}

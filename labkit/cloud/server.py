@@ -1,8 +1,9 @@
 """The local clouds' one process: the gateway, the dialects and the engine beneath them.
 
-``labkit.cloud.client`` starts it as ``python -c "from labkit.cloud.server import main; main()" FOLDER LOCK [--keep]``. It is not
-run as a module because the processes that the clouds start would import it again. It says on standard output, in one
-line of JSON, that it is ready or why it is not; everything else goes to standard error, the log.
+``labkit.cloud.client`` starts it as ``python -c "from labkit.cloud.server import main; main()" FOLDER [--keep]``. It is
+not run as a module because the processes that the clouds start would import it again. It says on standard output, in
+one line of JSON, that it is ready or why it is not; everything else goes to standard error, the log. With ``--keep``
+it stops, and removes its folder, when its standard input ends.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import queue
 import resource
 import shutil
 import signal
-import socket
 import sys
 import threading
 import time
@@ -30,7 +30,7 @@ from labkit.cloud.code_version import code_version
 from labkit.cloud.dialect import Dialect
 from labkit.cloud.engine import Engine
 from labkit.cloud.gateway.ca import Authority
-from labkit.cloud.gateway.control import Bad, Control
+from labkit.cloud.gateway.control import Bad, Control, Route
 from labkit.cloud.gateway.listener import Listener
 from labkit.cloud.gateway.proxy import Proxy
 from labkit.cloud.gateway.router import Router
@@ -118,7 +118,7 @@ def _wait_for_end_of_input(stop: threading.Event) -> None:
 def _dialects(engine: Engine, lab: Lab) -> Sequence[Dialect]:
     from labkit.cloud.aws import AwsCloud
 
-    return [AwsCloud(engine, lab)]
+    return [AwsCloud(engine, lab, lambda: environment.of(lab))]
 
 
 class Server:
@@ -129,7 +129,7 @@ class Server:
         self._stop = stop
         self._started = time.time()
         try:
-            self._listener = Listener(lab.port, self._handle)
+            self._listener = Listener(lab.port)
         except OSError as error:
             raise LabError(
                 f"Port {lab.port} of 127.0.0.1, this lab's, is taken by another program ({error.strerror}); stop that "
@@ -139,7 +139,7 @@ class Server:
         self._dialects = _dialects(self._engine, lab)
         self._router = Router(self._dialects, lab.pass_through)
         self._keeper = Keeper(lab, self._dialects, self._engine.audit)
-        routes = {
+        routes: dict[str, Route] = {
             "GET status": self._status,
             "POST reset": self._reset,
             "GET clock": self._clock,
@@ -155,7 +155,7 @@ class Server:
         # What has been made so far stays: the collector need not look at it again.
         gc.collect()
         gc.freeze()
-        self._listener.start()
+        self._listener.start(self._proxy.handle)
         threading.Thread(target=self._warm, name="warm", daemon=True).start()
 
     def _warm(self) -> None:
@@ -172,9 +172,6 @@ class Server:
         for dialect in self._dialects:
             dialect.close()
         self._engine.close()
-
-    def _handle(self, sock: socket.socket) -> None:
-        self._proxy.handle(sock)
 
     def _status(self, _: dict[str, Any]) -> dict[str, Any]:
         return {

@@ -18,7 +18,6 @@ import socket
 import stat
 import tempfile
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -72,37 +71,20 @@ class Lab:
                 folder.chmod(0o700)
             if not self.settings_file.exists():
                 self._write_once(self.settings_file, _new_settings())
-        self._settings = self._read_settings()
+        settings = self._read_settings()
+        #: The port on 127.0.0.1 where the clouds are.
+        self.port = int(settings["port"])
+        #: What the control interface asks for.
+        self.token = str(settings["token"])
+        #: The learner's key pair on AWS.
+        self.access_key_id = str(settings["aws"]["access_key_id"])
+        self.secret_access_key = str(settings["aws"]["secret_access_key"])
+        #: The lab's certificate authority, PEM.
+        self.ca_certificate = str(settings["ca"]["certificate"])
+        self.ca_key = str(settings["ca"]["key"])
         with self._usable():
             if not self.ca_file.exists() or self.ca_file.read_text() != self.ca_certificate:
                 self.write(self.ca_file, self.ca_certificate)
-
-    @property
-    def port(self) -> int:
-        """The port on 127.0.0.1 where the clouds are."""
-        return int(self._settings["port"])
-
-    @property
-    def token(self) -> str:
-        """What the control interface asks for."""
-        return str(self._settings["token"])
-
-    @property
-    def access_key_id(self) -> str:
-        return str(self._settings["aws"]["access_key_id"])
-
-    @property
-    def secret_access_key(self) -> str:
-        return str(self._settings["aws"]["secret_access_key"])
-
-    @property
-    def ca_certificate(self) -> str:
-        """The lab's certificate authority, PEM."""
-        return str(self._settings["ca"]["certificate"])
-
-    @property
-    def ca_key(self) -> str:
-        return str(self._settings["ca"]["key"])
 
     @property
     def settings_file(self) -> Path:
@@ -142,7 +124,7 @@ class Lab:
     def log_file(self) -> Path:
         return self.folder / "server.log"
 
-    @cached_property
+    @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
@@ -152,9 +134,9 @@ class Lab:
 
     def new_port(self) -> None:
         """Picks another port, for when a stranger has taken this one."""
-        self._settings["port"] = _free_port()
+        self.port = _free_port()
         with self._usable():
-            self.write(self.settings_file, json.dumps(self._settings, indent=2))
+            self.write(self.settings_file, json.dumps(self._read_settings() | {"port": self.port}, indent=2))
 
     def write(self, file: Path, text: str) -> None:
         """Replaces a file of the state folder at one stroke, readable by its owner only."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ssl
 import threading
 from collections import OrderedDict
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,7 +66,7 @@ class Authority:
         return trustme.CA.from_pem(self._certificate.encode(), self._key.encode())
 
     def _make(self, host: str) -> ssl.SSLContext:
-        now = datetime.now(timezone.utc).replace(tzinfo=None)
+        now = datetime.now(UTC).replace(tzinfo=None)
         leaf = self._authority.issue_cert(
             host,
             organization_name=_ORGANIZATION,

@@ -102,11 +102,15 @@ class _Connection:
         if not isinstance(head, h11.Request):
             return False
         self._socket.settimeout(STALLED)
+        if head.http_version not in (b"1.1", b"1.0"):
+            raise _Refused(plain(505, "The local clouds speak HTTP/1.1 here."))
         request = Request(
             method=head.method.decode("ascii"),
             host="",
             target=head.target.decode("latin-1"),
-            headers=Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers.raw_items()),
+            headers=Headers(
+                (name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers.raw_items()
+            ),
             received=time.perf_counter(),
         )
         handler = self._route(request)
@@ -116,7 +120,8 @@ class _Connection:
         self._answer(request, handler)
         return True
 
-    def _next(self) -> h11.Event | type[h11.PAUSED]:
+    def _next(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        """The next event that is not ``NEED_DATA``."""
         while (event := self._http.next_event()) is h11.NEED_DATA:
             self._http.receive_data(receive(self._socket))
         return event
@@ -148,7 +153,9 @@ class _Connection:
             response = handler(request)
         except Exception:
             _log.exception("%s %s%s was not answered", request.method, request.host, request.target)
-            response = plain(500, "The local clouds failed over this request, which is a defect of theirs; see server.log.")
+            response = plain(
+                500, "The local clouds failed over this request, which is a defect of theirs; see server.log."
+            )
         try:
             self._send(request.method, response)
         except OSError:
@@ -173,35 +180,23 @@ class _Connection:
 
     def _send(self, method: str, response: Response) -> None:
         body = response.body
-        headers = [*response.headers, ("Date", formatdate(usegmt=True))]
-        names = {name.lower() for name, _ in response.headers}
-        whole = isinstance(body, (bytes, bytearray, memoryview))
-        bodiless = response.status == 204 or response.status == 304
-        if whole and not bodiless and not names & {"content-length", "transfer-encoding"}:
-            headers.append(("Content-Length", str(len(body))))
-        reason = response.reason
-        head = self._http.send(
-            h11.Response(
-                status_code=response.status,
-                headers=[(name.encode("latin-1"), _field(value)) for name, value in headers],
-                reason=reason.encode("ascii", "replace"),
-            )
-        )
-        assert head is not None
+        bodiless = response.status in (204, 304)
+        headers = [(name.encode("latin-1"), _field(value)) for name, value in response.headers]
+        headers.append((b"Date", formatdate(usegmt=True).encode()))
+        if isinstance(body, bytes) and not bodiless and not _framed(response):
+            headers.append((b"Content-Length", b"%d" % len(body)))
+        reason = response.reason.encode()
+        head = self._http.send(h11.Response(status_code=response.status, headers=headers, reason=reason)) or b""
         if method == "HEAD" or bodiless:
             self._socket.sendall(head + (self._http.send(h11.EndOfMessage()) or b""))
-            return
-        if whole:
+        elif isinstance(body, bytes):
             data = (self._http.send(h11.Data(data=body)) or b"") if body else b""
             data += self._http.send(h11.EndOfMessage()) or b""
-            if len(data) <= ONE_PIECE:
-                self._socket.sendall(head + data)
-            else:
-                self._socket.sendall(head)
-                self._socket.sendall(data)
-            return
-        self._socket.sendall(head)
-        self._stream(body)
+            for piece in [head + data] if len(data) <= ONE_PIECE else [head, data]:
+                self._socket.sendall(piece)
+        else:
+            self._socket.sendall(head)
+            self._stream(body)
 
     def _stream(self, pieces: Iterable[bytes]) -> None:
         try:
@@ -214,8 +209,14 @@ class _Connection:
                 close()
 
 
+def _framed(response: Response) -> bool:
+    return any(name.lower() in ("content-length", "transfer-encoding") for name, _ in response.headers)
+
+
 def _too_large() -> Response:
-    return plain(413, f"The request's body is larger than {LARGEST_BODY >> 20} MiB, the most that the local clouds take.")
+    return plain(
+        413, f"The request's body is larger than {LARGEST_BODY >> 20} MiB, the most that the local clouds take."
+    )
 
 
 def _field(value: str) -> bytes:

@@ -21,9 +21,8 @@ class Listener:
     Connections that are open when it is closed end with the process.
     """
 
-    def __init__(self, port: int, handle: Callable[[socket.socket], None]) -> None:
-        """Binds the port; raises OSError when it is taken. Nothing is accepted before :meth:`start`."""
-        self._handle = handle
+    def __init__(self, port: int) -> None:
+        """Binds the port (0: any free one); raises OSError when it is taken. :meth:`start` begins to accept."""
         self._closed = False
         self._socket = socket.socket()
         try:
@@ -34,10 +33,11 @@ class Listener:
         except OSError:
             self._socket.close()
             raise
-        self._thread = threading.Thread(target=self._accept, name="listener", daemon=True)
+        self.port: int = self._socket.getsockname()[1]
 
-    def start(self) -> None:
-        self._thread.start()
+    def start(self, handle: Callable[[socket.socket], None]) -> None:
+        """Has every connection handled by ``handle``, which closes it."""
+        threading.Thread(target=self._accept, args=(handle,), name="listener", daemon=True).start()
 
     def close(self) -> None:
         """Stops accepting."""
@@ -46,7 +46,7 @@ class Listener:
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
-    def _accept(self) -> None:
+    def _accept(self, handle: Callable[[socket.socket], None]) -> None:
         while not self._closed:
             try:
                 sock, _ = self._socket.accept()
@@ -56,13 +56,14 @@ class Listener:
                     time.sleep(0.1)
                 continue
             try:
-                threading.Thread(target=self._serve, args=(sock,), name="connection", daemon=True).start()
+                threading.Thread(target=_serve, args=(sock, handle), name="connection", daemon=True).start()
             except RuntimeError:
                 _log.warning("no thread can be started for another connection")
                 sock.close()
 
-    def _serve(self, sock: socket.socket) -> None:
-        try:
-            self._handle(sock)
-        except Exception:
-            _log.exception("a connection failed")
+
+def _serve(sock: socket.socket, handle: Callable[[socket.socket], None]) -> None:
+    try:
+        handle(sock)
+    except Exception:
+        _log.exception("a connection failed")

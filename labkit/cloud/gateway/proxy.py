@@ -1,8 +1,8 @@
 """What a connection to the gateway's port is: a tunnel to a cloud's host, a proxied plain request, or the plain front.
 
-A tunnel (``CONNECT bucket.s3.us-east-1.amazonaws.com:443``) ends here: TLS is spoken with the lab's certificate for that
-host, and each request in it goes to the dialect that serves the host. A refusal is a sentence in the reason of the
-CONNECT answer's status line, because that is the part that clients show.
+A tunnel (``CONNECT bucket.s3.us-east-1.amazonaws.com:443``) ends here: TLS is spoken with the lab's certificate for
+that host, and each request in it goes to the dialect that serves the host. A refusal is a sentence in the reason of
+the CONNECT answer's status line, because that is the part that clients show.
 """
 
 from __future__ import annotations
@@ -84,9 +84,8 @@ class Proxy:
         except ssl.SSLError as error:
             _log.info("no TLS with the client of %s: %s", host, error)
             if "UNKNOWN_CA" in (error.reason or "") or "BAD_CERTIFICATE" in (error.reason or ""):
-                self.router.refuse(
-                    host, "A program did not trust the lab's certificate; it reads none of the variables of `labkit env`."
-                )
+                why = "A program did not trust the lab's certificate: it reads none of the variables of `labkit env`."
+                self.router.refuse(host, why)
             return
 
         def route(request: Request) -> Handler | Response:
@@ -173,10 +172,8 @@ def _first_head(sock: socket.socket) -> bytes:
 def _answer_connect(sock: socket.socket, status: int, sentence: str) -> None:
     reason = sentence.encode("ascii", "replace").replace(b"\r", b" ").replace(b"\n", b" ")
     body = sentence.encode() + b"\n"
-    sock.sendall(
-        b"HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s"
-        % (status, reason, len(body), body)
-    )
+    fields = b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n" % len(body)
+    sock.sendall(b"HTTP/1.1 %d %s\r\n%s\r\n%s" % (status, reason, fields, body))
 
 
 def _authority(target: str) -> tuple[str, int]:
