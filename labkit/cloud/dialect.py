@@ -14,7 +14,10 @@ class Dialect(Protocol):
     name: str
 
     def serves(self, host: str) -> bool | str:
-        """Whether ``host`` is this cloud's: True, False, or one sentence that says why this host of its is refused."""
+        """Whether ``host`` is this cloud's: True, False, or one sentence that says why this host of its is refused.
+
+        A refused host's requests are handed to :meth:`handle` too, to be answered with that sentence as an error.
+        """
 
     def front(self, request: Request) -> bool:
         """Whether a request sent to the plain front's own address (no cloud's host name) is for this cloud."""

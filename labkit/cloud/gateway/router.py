@@ -43,13 +43,17 @@ class Router:
         self._lock = threading.Lock()
 
     def find(self, host: str) -> Dialect | None:
-        """The dialect that serves ``host``; None for a host on the pass-through list; raises :class:`Refused`."""
+        """The dialect that answers for ``host``; None for a host on the pass-through list; raises :class:`Refused`.
+
+        A host that is a cloud's but not served is noted as refused, and its cloud answers all the same: its clients
+        show an error in their cloud's own shape, and several (botocore, gRPC) hide what a proxy says.
+        """
         for dialect in self.dialects:
             answer = dialect.serves(host)
-            if answer is True:
+            if answer is not False:
+                if answer is not True:
+                    self.refuse(host, answer)
                 return dialect
-            if answer:
-                raise self.refuse(host, answer)
         if any(fnmatchcase(host, pattern) for pattern in self._pass_through()):
             return None
         raise self.refuse(

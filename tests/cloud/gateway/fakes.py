@@ -38,6 +38,9 @@ class FakeCloud:
         return bool(request.headers.get("x-fake"))
 
     def handle(self, request: Request) -> Response:
+        refusal = self.serves(request.host)
+        if isinstance(refusal, str):
+            return Response(501, [], refusal.encode())
         self.requests.append(request)
         return self.answer(request)
 
