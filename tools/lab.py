@@ -13,26 +13,18 @@ from pathlib import Path
 from labkit.cloud import client, state
 from labkit.cloud.state import Lab
 from labkit.errors import LabError
-from labkit.kernels.install import NAME
 
 ROOT = Path(__file__).resolve().parent.parent
+#: JupyterLab's settings for the lab: the kernel chosen, no word to the outside, no tools of a course's authors.
+SETTINGS = ROOT / "tools" / "jupyter"
 
 
 def jupyter_options(notebooks: Path, browser: str | None) -> list[str]:
-    """JupyterLab's options: loopback only, its token kept, the kernel chosen, no news and no updates from outside.
+    """JupyterLab's options: this machine only, and its token kept, whatever the user's own settings say.
 
     ``browser`` is a command that opens a browser, ``"none"`` for no browser, or None for the machine's own.
     """
-    options = [
-        f"--ServerApp.root_dir={notebooks}",
-        "--ServerApp.ip=127.0.0.1",
-        "--ServerApp.answer_yes=True",
-        f"--MultiKernelManager.default_kernel_name={NAME}",
-        "--LabApp.news_url=None",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-        "--LabApp.extension_manager=readonly",
-        "--log-level=WARN",
-    ]
+    options = [f"--ServerApp.root_dir={notebooks}", "--ServerApp.ip=127.0.0.1", "--log-level=WARN"]
     if os.geteuid() == 0:
         options.append("--allow-root")
     if browser == "none":
@@ -50,10 +42,16 @@ def browser_of(environ: Mapping[str, str]) -> str | None:
     return None if windows else "none"
 
 
-def with_programs(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment in which JupyterLab's terminals find ``labkit``."""
+def jupyter_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment in which JupyterLab finds the lab's settings, and its terminals find ``labkit``."""
     programs = str(Path(sys.prefix) / "bin")
-    return {**environ, "VIRTUAL_ENV": sys.prefix, "PATH": os.pathsep.join([programs, environ.get("PATH", os.defpath)])}
+    settings = [str(SETTINGS), *filter(None, [environ.get("JUPYTER_CONFIG_PATH")])]
+    return {
+        **environ,
+        "JUPYTER_CONFIG_PATH": os.pathsep.join(settings),
+        "PATH": os.pathsep.join([programs, environ.get("PATH", os.defpath)]),
+        "VIRTUAL_ENV": sys.prefix,
+    }
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -68,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     print("The local clouds are up. JupyterLab comes next; Ctrl-C ends it and leaves the clouds up.", flush=True)
     options = jupyter_options(chosen.notebooks.resolve(), "none" if chosen.no_browser else browser_of(os.environ))
-    jupyter = subprocess.Popen([sys.executable, "-m", "jupyterlab", *options], env=with_programs(os.environ))
+    jupyter = subprocess.Popen([sys.executable, "-m", "jupyterlab", *options], env=jupyter_environment(os.environ))
     # The terminal sends Ctrl-C to both; this one stays to have the last word.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: jupyter.terminate())
