@@ -18,6 +18,7 @@ import resource
 import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -37,6 +38,9 @@ from labkit.cloud.gateway.router import Router
 from labkit.cloud.inventory import Keeper
 from labkit.cloud.state import Lab
 from labkit.errors import LabError
+
+#: A socket's path may have some 100 characters; multiprocessing puts its own 32 below the folder for temporary files.
+LONGEST_RUN = 70
 
 _log = logging.getLogger(__name__)
 
@@ -85,6 +89,9 @@ def _serve(lab: Lab, ready: Any, keep: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     lab.clean_run()
+    if len(str(lab.run)) <= LONGEST_RUN:
+        # What is left there by clouds that were killed is removed when they next start.
+        tempfile.tempdir = str(lab.run)
     os.chdir(lab.folder)
     server = Server(lab, stop)
     try:

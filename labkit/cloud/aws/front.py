@@ -205,7 +205,7 @@ class AwsCloud:
             found["buckets"] = sorted(moto_base.backend("s3").buckets)
         if moto_base.loaded("iam"):
             records = self.identities.iam()
-            found["roles"] = sorted(records.roles)
+            found["roles"] = sorted(role.name for role in records.roles.values())
             found["users"] = sorted(set(records.users) - {LEARNER})
             found["policies"] = sorted(p.name for p in records.managed_policies.values() if ":aws:policy/" not in p.arn)
         for service in ("sagemaker", "logs"):
