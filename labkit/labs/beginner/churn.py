@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -62,7 +63,12 @@ def probe(work: Work, *arguments: str) -> dict[str, Any]:
     """Runs the learner's code in a process of its own: its JSON answer, or ``{"error": why}``."""
     try:
         done = subprocess.run(
-            [sys.executable, str(PROBE), *arguments], cwd=work.folder, capture_output=True, text=True, timeout=PATIENCE
+            [sys.executable, str(PROBE), *arguments],
+            cwd=work.folder,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},  # threads that wait for a busy core cost more than they bring
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
         )
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer

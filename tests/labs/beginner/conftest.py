@@ -28,6 +28,7 @@ def lab_clouds() -> Iterator[Lab]:
             patch.delenv(name)
         for name, value in inside.items():
             patch.setenv(name, value)
+        patch.setattr("boto3.DEFAULT_SESSION", None)
         yield lab
 
 
