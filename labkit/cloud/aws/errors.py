@@ -300,6 +300,17 @@ def response(error: AwsError, service: str, protocol: str, request_id: str, *, h
     return sent
 
 
+def refused_host(sentence: str, protocol: str, request_id: str) -> Response:
+    """The answer of a host that is not served, in the shape that clients of its protocol understand."""
+    if protocol in ("query", "rest-xml"):
+        return _query(AwsError("NotImplemented", sentence, 501), "", request_id)
+    if protocol == "ec2":
+        error = _xml({"Code": "NotImplemented", "Message": sentence})
+        body = f"<Response><Errors><Error>{error}</Error></Errors><RequestID>{request_id}</RequestID></Response>"
+        return Response(501, [("content-type", "text/xml")], body.encode())
+    return _json(AwsError("NotImplementedException", sentence, 501), "", request_id)
+
+
 def _xml(members: Mapping[str, object]) -> str:
     return "".join(f"<{name}>{escape(str(value))}</{name}>" for name, value in members.items())
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from labkit.cloud.aws import errors, hosts, moto_base, protocols, resources, runtime, signature, storage, validate
 from labkit.cloud.aws.errors import AwsError
-from labkit.cloud.aws.hosts import Target
+from labkit.cloud.aws.hosts import Refusal, Target
 from labkit.cloud.aws.identity import LEARNER, Identities, Key
 from labkit.cloud.aws.operations import ALLOWED
 from labkit.cloud.engine.access import Caller
@@ -152,7 +152,7 @@ class AwsCloud:
 
     def serves(self, host: str) -> bool | str:
         target = hosts.resolve(host)
-        return target if isinstance(target, str) else target is not None
+        return target.sentence if isinstance(target, Refusal) else target is not None
 
     def front(self, request: Request) -> bool:
         if request.raw_path == CREDENTIALS_PATH:
@@ -174,8 +174,8 @@ class AwsCloud:
             secrets.token_hex(8).upper() if isinstance(target, Target) and target.service == "s3" else str(uuid.uuid4())
         )
         if not isinstance(target, Target):
-            why = target or f"{request.host} is no host of AWS."
-            return errors.response(AwsError("NotImplementedException", why, 501), "", "json", request_id)
+            refusal = target or Refusal(f"{request.host} is no host of AWS.")
+            return errors.refused_host(refusal.sentence, refusal.protocol, request_id)
         if target.service == hosts.REGISTRY:
             return _registry()
         call = Call(self, request, request_id, target, protocol=protocols.protocol_of(target.service, request))
@@ -254,7 +254,8 @@ class AwsCloud:
         moto_request = storage.moto_request(call) if call.service == "s3" else None
         operation = protocols.find(call.service, call.request, moto_request)
         call.operation, call.protocol = operation.name, operation.protocol
-        function = _own(call.service).get(operation.name)
+        module = _own(call.service)
+        function = module.OPERATIONS.get(operation.name) if module else None
         served = function is not None or operation.name in ALLOWED.get(call.service, {})
         parameters = protocols.parse(operation, call.request, call.body, moto_request) if served else {}
         call.parameters = protocols.redacted(operation, parameters)
@@ -263,8 +264,8 @@ class AwsCloud:
             raise errors.refusal(call.service, operation.name)
         if operation.model.input_shape is not None and call.service != "s3":
             validate.check(call.service, operation.model.input_shape, parameters)
-        if call.service == "s3":
-            storage.check_region(call)
+        if check := getattr(module, "check", None):
+            check(call, parameters)
         if function is None:
             return self._moto(call, moto_request)
         result = function(call, parameters)
@@ -358,7 +359,8 @@ class AwsCloud:
         name, parameters = runtime.find(call)
         call.operation = name
         self._authorize(call, parameters)
-        function = _own(call.service).get(name)
+        module = _own(call.service)
+        function = module.OPERATIONS.get(name) if module else None
         if function is None:
             raise errors.refusal(call.service, name)
         result = function(call, parameters)
@@ -380,13 +382,17 @@ class AwsCloud:
 
 
 @lru_cache(maxsize=16)
-def _own(service: str) -> Mapping[str, Callable[[Call, dict[str, Any]], Any]]:
-    """The kit's own functions of a service, by operation."""
+def _own(service: str) -> Any:
+    """The module with the kit's own functions of a service.
+
+    ``OPERATIONS`` is its table from operation to function; ``check(call, parameters)``, where it has one, is called
+    before any operation of the service, its own or moto's.
+    """
     name = f"{__package__}.{OWN[service]}"
-    return importlib.import_module(name).OPERATIONS if find_spec(name) else {}
+    return importlib.import_module(name) if find_spec(name) else None
 
 
-def _target_of_scope(request: Request) -> Target | str:
+def _target_of_scope(request: Request) -> Target | Refusal:
     """At the plain front: the service and region in which the request was signed."""
     try:
         credential = signature.presented(request)
@@ -396,10 +402,11 @@ def _target_of_scope(request: Request) -> Target | str:
         return Target("s3", hosts.GLOBAL_REGION)
     service = hosts.SIGNING_NAMES.get(credential.service)
     if service is None:
-        return hosts.not_served(hosts.full_name(credential.service))
+        full_name, protocol = hosts.describe(credential.service)
+        return Refusal(hosts.not_served(full_name), protocol)
     if service == "sagemaker" and runtime.is_runtime(request):
         service = "sagemaker-runtime"
-    return hosts.unknown_region(credential.region) or Target(service, credential.region)
+    return hosts.in_region(Target(service, credential.region))
 
 
 def _registry() -> Response:

@@ -111,32 +111,40 @@ class Target:
     is_global: bool = False
 
 
-def resolve(host: str) -> Target | str | None:
-    """The target of a host name; a sentence when it is AWS's and not served; None when it is not AWS's."""
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A host of AWS's that is not served: why, and the protocol in which its clients expect to be told."""
+
+    sentence: str
+    protocol: str = "rest-json"
+
+
+def resolve(host: str) -> Target | Refusal | None:
+    """The target of a host name; a refusal when it is AWS's and not served; None when it is not AWS's."""
     host = host.lower().rstrip(".")
     for suffix, partition in _OTHER_PARTITIONS.items():
         if host.endswith(suffix):
-            return f"{host} belongs to {partition}; the local clouds serve AWS's commercial regions only."
+            return Refusal(f"{host} belongs to {partition}; the local clouds serve AWS's commercial regions only.")
     for suffix in _DNS_SUFFIXES:
         if host.endswith(suffix):
             return _resolve(host.removesuffix(suffix))
     if host == "on.aws" or host.endswith((".on.aws", ".aws.amazon.com", ".aws.dev")):
-        return f"The local clouds do not serve {host}; see docs/fidelity.md."
+        return Refusal(f"The local clouds do not serve {host}; see docs/fidelity.md.")
     return None
 
 
 @lru_cache(maxsize=1024)
-def _resolve(name: str) -> Target | str:
+def _resolve(name: str) -> Target | Refusal:
     """Resolves a host name without its DNS suffix."""
     if registry := _REGISTRY.fullmatch(name):
         region = registry["region"]
-        return unknown_region(region) or Target(REGISTRY, region)
+        return in_region(Target(REGISTRY, region))
     if s3 := _S3.fullmatch(name):
         region = s3["legacy"] or s3["region"] or GLOBAL_REGION
         is_global = not (s3["legacy"] or s3["region"])
-        return unknown_region(region) or Target("s3", region, s3["bucket"] or "", is_global)
+        return in_region(Target("s3", region, s3["bucket"] or "", is_global))
     if feature := _S3_FEATURES.fullmatch(name):
-        return not_served(_S3_FEATURE_NAMES[feature["prefix"]])
+        return Refusal(not_served(_S3_FEATURE_NAMES[feature["prefix"]]), "rest-xml")
     labels = name.replace("-fips", "").removeprefix("streaming-").split(".")
     if labels[-1] == "global" or name in ("sts", "iam", "iam-fips"):
         prefix, region, is_global = labels[0], GLOBAL_REGION, True
@@ -146,10 +154,16 @@ def _resolve(name: str) -> Target | str:
         prefix, region, is_global = labels[0], GLOBAL_REGION, True
     service = PREFIXES.get(prefix)
     if service is None or (is_global and service not in ("iam", "sts")):
-        if prefix == labels[-1] or _is_region_like(region):
-            return not_served(full_name(prefix))
-        return not_served(full_name(".".join(labels)))
-    return unknown_region(region) or Target(service, region, is_global=is_global)
+        full_name, protocol = describe(prefix if is_global or _is_region_like(region) else ".".join(labels))
+        return Refusal(not_served(full_name), protocol)
+    return in_region(Target(service, region, is_global=is_global))
+
+
+def in_region(target: Target) -> Target | Refusal:
+    """The target, unless its region is none of AWS's."""
+    if why := unknown_region(target.region):
+        return Refusal(why, {"s3": "rest-xml", "iam": "query", "sts": "query"}.get(target.service, "json"))
+    return target
 
 
 def not_served(what: str) -> str:
@@ -180,8 +194,8 @@ def regions() -> frozenset[str]:
 
 
 @lru_cache(maxsize=256)
-def full_name(prefix: str) -> str:
-    """The service's own name for people (``Amazon Bedrock Runtime``), by the first part of its host name.
+def describe(prefix: str) -> tuple[str, str]:
+    """A service's name for people (``Amazon Bedrock Runtime``) and its protocol, by the first part of its host name.
 
     Read from the head of botocore's model without loading it; a prefix that botocore does not know stands for itself.
     """
@@ -190,9 +204,10 @@ def full_name(prefix: str) -> str:
             opener = gzip.open if model.suffix == ".gz" else open
             with opener(model, "rt", encoding="utf-8") as file:
                 head = file.read(4096)
-            if found := re.search(r'"serviceFullName"\s*:\s*"([^"]+)"', head):
-                return found[1]
-    return prefix
+            found = dict(re.findall(r'"(serviceFullName|protocol)"\s*:\s*"([^"]+)"', head))
+            if "serviceFullName" in found:
+                return found["serviceFullName"], found.get("protocol", "rest-json")
+    return prefix, "rest-json"
 
 
 @lru_cache(maxsize=1)

@@ -12,8 +12,10 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
+from xml.sax.saxutils import escape
 
 from labkit.cloud.aws.errors import AwsError
 from labkit.cloud.http import Request, Response
@@ -239,24 +241,27 @@ def _timestamp(value: Any) -> datetime:
 # -- results -------------------------------------------------------------------------------------------------------
 
 
+class Answer(dict[str, Any]):
+    """A result with an HTTP status, or headers, that the model does not know."""
+
+    def __init__(self, members: Mapping[str, Any], status: int = 200) -> None:
+        super().__init__(members)
+        self.status = status
+        self.headers: list[tuple[str, str]] = []
+
+
 def serialize(operation: Operation, result: Mapping[str, Any] | None, request_id: str) -> Response:
     """The response to an operation that one of the kit's own functions answered."""
-    if operation.protocol == "json":
-        shape = operation.model.output_shape
-        document = _to_json(shape, result or {}) if shape is not None else {}
-        version = operation.model.service_model.metadata.get("jsonVersion", "1.1")
-        headers = [("x-amzn-requestid", request_id), ("content-type", f"application/x-amz-json-{version}")]
-        body = json.dumps(document, separators=(",", ":")).encode() if shape is not None else b""
-        return Response(200, headers, body)
-    from moto.core.serialize import SerializationContext, get_serializer_class
-
-    serializer = get_serializer_class(operation.service, operation.protocol)(
-        operation.model, SerializationContext(request_id)
-    )
-    sent = serializer.serialize(result or {})
-    content = sent["body"]
-    headers = [("x-amzn-requestid", request_id), *((name.lower(), value) for name, value in sent["headers"].items())]
-    return Response(sent["status_code"], headers, content.encode() if isinstance(content, str) else content)
+    if operation.protocol == "rest-xml":
+        return _rest_xml(operation, result or {}, request_id)
+    if operation.protocol == "query":
+        return _query_xml(operation, result or {}, request_id)
+    shape = operation.model.output_shape
+    document = _to_json(shape, result or {}) if shape is not None else {}
+    version = operation.model.service_model.metadata.get("jsonVersion", "1.1")
+    headers = [("x-amzn-requestid", request_id), ("content-type", f"application/x-amz-json-{version}")]
+    body = json.dumps(document, separators=(",", ":")).encode() if shape is not None else b""
+    return Response(200, headers, body)
 
 
 def _to_json(shape: Any, value: Any) -> Any:
@@ -282,6 +287,110 @@ def _to_json(shape: Any, value: Any) -> Any:
     if kind == "blob":
         return b64encode(value if isinstance(value, bytes) else value.encode()).decode()
     return value
+
+
+def _query_xml(operation: Operation, result: Mapping[str, Any], request_id: str) -> Response:
+    name, shape = operation.name, operation.model.output_shape
+    xml: list[str] = []
+    if shape is not None:
+        _to_xml(shape, result, shape.serialization.get("resultWrapper", f"{name}Result"), xml, "%Y-%m-%dT%H:%M:%SZ")
+    namespace = operation.model.service_model.metadata.get("xmlNamespace", "")
+    body = (
+        f'<{name}Response xmlns="{namespace}">{"".join(xml)}'
+        f"<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{name}Response>"
+    )
+    return Response(200, [("x-amzn-requestid", request_id), ("content-type", "text/xml")], body.encode())
+
+
+def _rest_xml(operation: Operation, result: Mapping[str, Any], request_id: str) -> Response:
+    headers = [("x-amz-request-id", request_id), ("x-amz-id-2", f"labkit/{request_id}="), ("server", "AmazonS3")]
+    shape: Any = operation.model.output_shape
+    body = b""
+    if shape is not None:
+        headers += _located(shape, result)
+        payload = shape.serialization.get("payload")
+        if payload and shape.members[payload].type_name == "blob":
+            body = result.get(payload, b"")
+        elif payload or any("location" not in member.serialization for member in shape.members.values()):
+            root = shape.serialization.get("resultWrapper") or payload or shape.name.replace("Output", "Result")
+            xml: list[str] = []
+            content = result.get(payload) if payload else result
+            _to_xml(shape.members[payload] if payload else shape, content, root, xml, "%Y-%m-%dT%H:%M:%S.000Z")
+            xml[0] = f'<{root} xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+            body = ('<?xml version="1.0" encoding="UTF-8"?>\n' + "".join(xml)).encode()
+            headers.append(("content-type", "application/xml"))
+    status = operation.model.http.get("responseCode", 200)
+    if isinstance(result, Answer):
+        headers += result.headers
+        status = result.status
+    return Response(status, headers, body)
+
+
+def _located(shape: Any, result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The members of a result that travel as headers."""
+    headers = []
+    for name, member in shape.members.items():
+        value, traits = result.get(name), member.serialization
+        if value is None:
+            continue
+        if traits.get("location") == "headers":
+            headers += [(traits.get("name", "") + key, item) for key, item in value.items()]
+        elif traits.get("location") == "header":
+            kind = member.type_name
+            text = formatdate(_aware(value).timestamp(), usegmt=True) if kind == "timestamp" else _scalar(kind, value)
+            headers.append((traits.get("name", name), text))
+    return headers
+
+
+def _aware(when: datetime) -> datetime:
+    """A time as moto keeps it (naive UTC) or as the engine does (aware)."""
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+def _scalar(kind: str, value: Any) -> str:
+    if kind == "boolean":
+        return "true" if value else "false"
+    if kind == "blob":
+        return b64encode(value if isinstance(value, bytes) else value.encode()).decode()
+    return str(value)
+
+
+def _to_xml(shape: Any, value: Any, name: str, xml: list[str], time_format: str) -> None:
+    """Appends ``<name>...</name>``; the first piece is the opening tag."""
+    kind = shape.type_name
+    if kind == "structure":
+        attributes = {
+            m.serialization["name"]: n for n, m in shape.members.items() if m.serialization.get("xmlAttribute")
+        }
+        namespace = shape.serialization.get("xmlNamespace", {})
+        opening = f' xmlns:{namespace["prefix"]}="{namespace["uri"]}"' if namespace.get("prefix") else ""
+        opening += "".join(f' {attribute}="{value[member]}"' for attribute, member in attributes.items())
+        xml.append(f"<{name}{opening}>")
+        for member_name, member in shape.members.items():
+            item = value.get(member_name) if value is not None else None
+            if item is None or "location" in member.serialization or member_name in attributes.values():
+                continue
+            if member.type_name == "list" and member.serialization.get("flattened"):
+                each_name = member.member.serialization.get("name") or member.serialization.get("name", member_name)
+                for each in item:
+                    _to_xml(member.member, each, each_name, xml, time_format)
+            else:
+                _to_xml(member, item, member.serialization.get("name", member_name), xml, time_format)
+    elif kind == "list":
+        xml.append(f"<{name}>")
+        for each in value:
+            _to_xml(shape.member, each, shape.member.serialization.get("name", "member"), xml, time_format)
+    elif kind == "map":
+        xml.append(f"<{name}>")
+        for key, item in value.items():
+            xml.append("<entry>")
+            _to_xml(shape.key, key, shape.key.serialization.get("name", "key"), xml, time_format)
+            _to_xml(shape.value, item, shape.value.serialization.get("name", "value"), xml, time_format)
+            xml.append("</entry>")
+    else:
+        text = f"{_aware(value).astimezone(UTC):{time_format}}" if kind == "timestamp" else _scalar(kind, value)
+        xml.append(f"<{name}>{escape(text)}")
+    xml.append(f"</{name}>")
 
 
 _SECRET = re.compile(r"password|secret|token|privatekey|credential|plaintext", re.IGNORECASE)

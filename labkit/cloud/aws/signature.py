@@ -49,7 +49,7 @@ _QUERY_V4 = (
     "X-Amz-Signature",
 )
 #: Query parameters that Signature Version 2 covers.
-_V2_PARAMETERS = frozenset(
+_V2_PARAMETERS = frozenset(  # noqa: SIM905
     """
     accelerate acl analytics cors defaultObjectAcl delete inventory lifecycle location logging metrics notification
     object-lock partNumber policy replication requestPayment response-cache-control response-content-disposition

@@ -6,12 +6,14 @@ https://docs.aws.amazon.com/STS/latest/APIReference/welcome.html
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from labkit.cloud.aws import trust
 from labkit.cloud.aws.errors import AwsError
-from labkit.cloud.aws.front import Call
 from labkit.cloud.aws.identity import Key
+
+if TYPE_CHECKING:
+    from labkit.cloud.aws.front import Call
 
 SERVICE = "sts"
 

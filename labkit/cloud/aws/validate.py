@@ -1,7 +1,7 @@
 """Parameters against the constraints of botocore's model, refused in AWS's wording.
 
 One sentence covers every violation, as AWS answers: ``2 validation errors detected: Value null at 'endpointName' failed
-to satisfy constraint: Member must not be null; Value '0' at ...``. S3 words each error its own way: it is not checked here.
+to satisfy constraint: Member must not be null; Value '0' at ...``. S3 words each error its own way, in ``s3.py``.
 """
 
 from __future__ import annotations
