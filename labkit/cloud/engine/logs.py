@@ -173,6 +173,11 @@ class Logs:
         with self._lock:
             return _describe(group, self._group(scope, group))
 
+    def scopes(self) -> set[str]:
+        """The scopes that have groups."""
+        with self._lock:
+            return {scope for scope, _ in self._groups}
+
     def groups(self, scope: str) -> list[Group]:
         """The scope's groups, by name."""
         with self._lock:

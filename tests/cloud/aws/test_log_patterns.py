@@ -237,11 +237,11 @@ class TestJson:
         [
             ('{ ($.user.id = 1) && ($.users[0].email = "John.Doe@example.com") }', True),
             (
-                '{ $.user.email = "John.Stiles@example.com" || $.actions[0] = "nonmatch" && $.actions[2] = "nonmatch" }',
+                '{ $.user.email = "John.Stiles@example.com" || $.actions[0] = "no" && $.actions[2] = "no" }',
                 True,
             ),
             (
-                '{ ($.user.email = "John.Stiles@example.com" || $.actions[0] = "nonmatch") && $.actions[2] = "no" }',
+                '{ ($.user.email = "John.Stiles@example.com" || $.actions[0] = "no") && $.actions[2] = "no" }',
                 False,
             ),
             ('{ ($.user.id = 2 && $.users[0].email = "nonmatch") || $.actions[2] = "GET" }', False),
