@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.cloud.aws import sagemaker_data, sklearn_images
 from labkit.cloud.aws.front import CREDENTIALS_PATH
-from labkit.cloud.aws.requirements_file import unmet
 from labkit.cloud.aws.sagemaker_data import DeploymentFailed, Source
 from labkit.cloud.aws.sagemaker_models import role_problem
 from labkit.cloud.aws.sagemaker_state import Model
 from labkit.cloud.aws.sklearn_container import code_folder
+from labkit.cloud.engine.requirements import unmet
 from labkit.cloud.engine.serving import ModelServer
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate, repeat
 
-from labkit.cloud.engine.clock import Clock, utc
+from labkit.cloud.engine.clock import EPOCH, Clock, utc
 from labkit.cloud.engine.errors import Invalid
 
 KEPT_VALUES = 4_000_000
@@ -257,6 +257,21 @@ class Metrics:
 
         Raises :class:`Invalid` for a statistic that is none of ``SIMPLE`` and no percentile.
         """
+        metric = Metric(namespace, name, tuple(sorted(dimensions.items())), EPOCH)
+        return self.together(scope, [metric], start, end, period, stats, unit=unit)
+
+    def together(
+        self,
+        scope: str,
+        metrics: Sequence[Metric],
+        start: datetime,
+        end: datetime,
+        period: int,
+        stats: Sequence[str],
+        *,
+        unit: str | None = None,
+    ) -> Sequence[Point]:
+        """As :meth:`statistics`, over all the values of several metrics, such as those that :meth:`list` found."""
         for statistic in stats:
             if statistic not in SIMPLE:
                 percent(statistic)
@@ -264,8 +279,9 @@ class Metrics:
         kept_since = self._clock.time() - RETENTION.total_seconds()
         merged: dict[tuple[int, str], Bucket] = {}
         with self._lock:
-            entry = self._metrics.get(scope, {}).get((namespace, name, tuple(sorted(dimensions.items()))))
-            for held, series in entry.units.items() if entry else ():
+            known = self._metrics.get(scope, {})
+            entries = [known.get((metric.namespace, metric.name, metric.dimensions)) for metric in metrics]
+            for held, series in [each for entry in entries if entry for each in entry.units.items()]:
                 if unit is not None and held != unit:
                     continue
                 for begins, bucket in series.buckets.items():

@@ -113,6 +113,30 @@ class Endpoint:
         for variant in old.values():
             variant.drain()
 
+    def put(self, spec: VariantSpec) -> None:
+        """Adds one variant, or replaces the one of its name; the others go on as they are.
+
+        Blocks and raises as :meth:`deploy` does.
+        """
+        variant = _Variant(self.name, spec, self._launcher)
+        try:
+            variant.wait_ready()
+        except BaseException:
+            variant.close()
+            raise
+        with self._lock:
+            old = self._variants.get(spec.name)
+            self._variants[spec.name] = variant
+        if old is not None:
+            old.drain()
+
+    def remove(self, name: str) -> None:
+        """Takes a variant out, and stops it once it has finished what it has begun; raises :class:`NotFound`."""
+        with self._lock:
+            self._require({name: None})
+            variant = self._variants.pop(name)
+        variant.drain()
+
     def set_weights(self, weights: Mapping[str, float]) -> None:
         """Sets some variants' weights at once; the proportion of two weights is that of their traffic."""
         with self._lock:

@@ -166,6 +166,14 @@ class TestStatistics:
         metrics.put(*other, 1.0, at=start)
         assert latency(metrics, start, start + MINUTE, 60, "Sum") == []
 
+    def test_several_metrics_are_taken_together(self, metrics: Metrics, clock: Clock) -> None:
+        start = noon(clock)
+        for variant, value in (("blue", 1.0), ("blue", 3.0), ("green", 2.0), ("grey", 9.0)):
+            metrics.put(SCOPE, *LATENCY, {"VariantName": variant}, value, at=start)
+        found = [each for each in metrics.list(SCOPE, *LATENCY) if ("VariantName", "grey") not in each.dimensions]
+        (point,) = metrics.together(SCOPE, found, start, start + MINUTE, 60, ("SampleCount", "p50", "p100"))
+        assert point.values == {"SampleCount": 3.0, "p50": 2.0, "p100": 3.0}
+
     def test_the_order_of_dimensions_does_not_matter(self, metrics: Metrics, clock: Clock) -> None:
         start = noon(clock)
         metrics.put(SCOPE, *LATENCY, dict(reversed(BLUE.items())), 1.0, at=start)

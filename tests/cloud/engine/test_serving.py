@@ -160,6 +160,23 @@ def test_a_request_that_hangs_ends_at_its_limit_and_the_replica_is_replaced(endp
     wait_until(lambda: not psutil.pid_exists(first))
 
 
+def test_one_variant_comes_and_goes_while_the_others_stay(endpoint, tmp_path):
+    endpoint.put(spec(tmp_path, "blue"))
+    blue = endpoint.invoke({}, b"pid").body
+    endpoint.put(spec(tmp_path, "green", weight=0.0))
+    assert endpoint.invoke({}, b"x", variant="green").variant == "green"
+    assert endpoint.invoke({}, b"pid").body == blue
+    with pytest.raises(StartFailed):
+        endpoint.put(spec(tmp_path, "green", fail="raise"))
+    endpoint.put(spec(tmp_path, "green", model="second"))
+    assert endpoint.invoke({}, b"x", variant="green").headers["x-from"] == "second"
+    endpoint.remove("green")
+    with pytest.raises(NotFound):
+        endpoint.remove("green")
+    assert [state.name for state in endpoint.variants()] == ["blue"]
+    assert endpoint.invoke({}, b"pid").body == blue
+
+
 def test_scaling_out_and_in(endpoint, tmp_path):
     endpoint.deploy([spec(tmp_path)])
     endpoint.scale({"blue": 3})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from labkit.cloud.aws.requirements_file import unmet
+from labkit.cloud.engine.requirements import unmet, unmet_lines
 
 
 def check(tmp_path: Path, text: str) -> list[str]:
@@ -76,3 +76,10 @@ def test_other_files_are_followed_and_may_be_missing(tmp_path: Path) -> None:
 def test_what_cannot_be_checked_is_refused(tmp_path: Path, line: str) -> None:
     (sentence,) = check(tmp_path, line)
     assert f"has the line {line!r}, which cannot be checked" in sentence
+
+
+def test_lines_without_a_file_are_checked_the_same_way() -> None:
+    lines = ["numpy>=1", "--extra-index-url https://example.invalid/simple", " no-such-package ", "-r other.txt"]
+    missing, unreadable = unmet_lines(lines, "conda.yaml")
+    assert missing == "conda.yaml asks for no-such-package, which is not installed here."
+    assert unreadable.startswith("conda.yaml has the line '-r other.txt', which cannot be checked")

@@ -1,14 +1,15 @@
-"""``requirements.txt`` of a model package: what it asks for, checked against what is installed.
+"""The packages that a model's code asks for, as pip reads them, checked against what is installed.
 
-SageMaker's container installs the file with pip before it imports the learner's module
-(https://sagemaker.readthedocs.io/en/stable/frameworks/sklearn/using_sklearn.html#using-third-party-libraries). The
-local clouds install nothing: a package that is missing, or of the wrong version, fails the deployment by name.
+The clouds install them before they import the learner's module, from a file of the model package
+(https://sagemaker.readthedocs.io/en/stable/frameworks/sklearn/using_sklearn.html#using-third-party-libraries) or into
+the container's image. The local clouds install nothing: a package that is missing, or of the wrong version, fails the
+deployment by name.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -26,6 +27,11 @@ _HOW = re.compile(
 def unmet(file: Path) -> list[str]:
     """One sentence for each requirement that is not met, in the file's order; an empty list when all are."""
     return list(_unmet_in(file, frozenset()))
+
+
+def unmet_lines(lines: Iterable[str], name: str) -> list[str]:
+    """As :func:`unmet`, of lines that came without a file; ``name`` is what the sentences call their source."""
+    return [problem for line in lines if not _HOW.match(line) for problem in _unmet_line(line.strip(), name)]
 
 
 def _unmet_in(file: Path, seen: frozenset[Path]) -> Iterator[str]:
