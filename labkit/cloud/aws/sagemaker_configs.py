@@ -16,8 +16,6 @@ from labkit.cloud.aws.sagemaker_tags import as_dict
 if TYPE_CHECKING:
     from labkit.cloud.aws.front import Call
 
-MOST_VARIANTS = 10
-
 #: Parts of a configuration that the kit does not serve, and what they would do.
 _NOT_SERVED = {
     "ShadowProductionVariants": "shadow variants",
@@ -102,9 +100,6 @@ def _check_config(parameters: Mapping[str, Any]) -> None:
     metrics = parameters.get("MetricsConfig", {})
     if metrics.get("EnableEnhancedMetrics") or metrics.get("EnableDetailedObservability"):
         raise _not_served("enhanced metrics (MetricsConfig)")
-    if len(parameters["ProductionVariants"]) > MOST_VARIANTS:
-        message = f"An endpoint configuration has {MOST_VARIANTS} production variants at most."
-        raise AwsError("ValidationException", message)
 
 
 def _check_variant(variant: Mapping[str, Any]) -> None:

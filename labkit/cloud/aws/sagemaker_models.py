@@ -106,7 +106,7 @@ def _only_container(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         raise _not_served("InferenceExecutionConfig, which is for several containers")
     if primary is None and not containers:
         raise AwsError("ValidationException", "PrimaryContainer is missing: it names the image and the model data.")
-    return primary or containers[0]
+    return containers[0] if primary is None else primary
 
 
 def _check_container(container: Mapping[str, Any]) -> None:
