@@ -59,7 +59,7 @@ def explain(error: Exception) -> str | None:
     """What AWS said, as a phrase; None when the error is not AWS's."""
     if isinstance(error, ClientError):
         said = error.response.get("Error", {})
-        return f"that {error.operation_name} answered {said.get('Code')}: {said.get('Message')}"
+        return f"that {error.operation_name} answered {said.get('Code')}: {str(said.get('Message')).rstrip('. ')}"
     if isinstance(error, BotoCoreError):
         return f"that AWS could not be asked ({error})"
     return None

@@ -1,0 +1,80 @@
+"""What a check's outcome reads like, whatever it ran into."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError, ProxyConnectionError
+
+from labkit import labs
+from labkit.labs.beginner.aws_checks import explain
+from labkit.labs.task import Definition, NotAttempted, Outcome, Result, Task, Work, Wrong, run
+
+WORK = Work(Path("aws"), Path("data"))
+
+
+def result_of(check: Callable[[Work], str]) -> Result:
+    task = Task("bucket", "Make a bucket", 10, check, ("make one",))
+    definition = Definition("beginner/aws", "A lab", "AWS", (task,), whoami=dict, explain=explain)
+    return run(definition, task, WORK)
+
+
+def raising(error: Exception) -> Callable[[Work], str]:
+    def check(_: Work) -> str:
+        raise error
+
+    return check
+
+
+def test_right() -> None:
+    result = result_of(lambda _: "a bucket named b")
+    assert (result.outcome, result.points) == (Outcome.RIGHT, 10)
+    assert str(result) == "✓ bucket (10 points): a bucket named b."
+
+
+def test_wrong_says_what_was_found_and_expected_and_hints() -> None:
+    result = result_of(raising(Wrong("an open bucket", "a closed one", "close it")))
+    assert (result.outcome, result.points) == (Outcome.WRONG, 0)
+    assert str(result) == "✗ bucket is not right yet: found an open bucket; expected a closed one. Hint: close it."
+
+
+def test_not_attempted_falls_back_on_the_tasks_first_hint() -> None:
+    result = result_of(raising(NotAttempted("no bucket", "one")))
+    assert (result.outcome, result.points) == (Outcome.NOT_ATTEMPTED, 0)
+    assert str(result) == "✗ bucket is not attempted yet: found no bucket; expected one. Hint: make one."
+
+
+def test_the_clouds_own_message_is_quoted() -> None:
+    error = ClientError({"Error": {"Code": "AccessDenied", "Message": "Access Denied"}}, "ListBuckets")
+    assert "found that ListBuckets answered AccessDenied: Access Denied; " in str(result_of(raising(error)))
+
+
+def test_a_cloud_that_cannot_be_reached_is_said_to_be_so() -> None:
+    error = ProxyConnectionError(proxy_url="http://127.0.0.1:9")
+    assert "found that AWS could not be asked (Failed to connect to proxy URL" in str(result_of(raising(error)))
+
+
+def test_whatever_else_goes_wrong_is_a_sentence_too() -> None:
+    result = result_of(raising(KeyError("Buckets")))
+    assert result.outcome is Outcome.WRONG
+    assert "found something that the check cannot read (KeyError: 'Buckets')" in str(result)
+
+
+@pytest.mark.parametrize("name", labs.names())
+def test_every_lab_is_whole(name: str) -> None:
+    lab = labs.load(name)
+    assert lab.name == name
+    assert lab.points == 100
+    assert len({task.name for task in lab.tasks}) == len(lab.tasks)
+    for task in lab.tasks:
+        assert all(hint == " ".join(hint.split()) and not hint.endswith(".") for hint in task.hints)
+
+
+def test_labs_are_found_by_prefix() -> None:
+    assert labs.matching([]) == labs.names()
+    assert labs.matching(["beginner/aws"]) == ["beginner/aws"]
+    assert "beginner/aws" in labs.matching(["beginner/", "beginner/aws"])
+    with pytest.raises(LookupError, match=r"There is no lab at 'begin'; the labs are .*beginner/aws"):
+        labs.matching(["begin"])

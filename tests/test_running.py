@@ -1,0 +1,96 @@
+"""``labkit run`` and ``labkit check``: what they execute, what they say, and what they leave as it was."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from labkit import running
+from labkit.cloud import state
+from labkit.errors import LabError
+from labkit.release import ROOT
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a checkout whose one lab has the given code cells."""
+
+    def make(*sources: str) -> Path:
+        cells = [nbformat.v4.new_code_cell(source, id=f"cell-{n}") for n, source in enumerate(sources)]
+        metadata = {"kernelspec": {"name": "local-clouds", "display_name": "Local clouds", "language": "python"}}
+        solved = tmp_path / "solutions" / "beginner" / "aws.ipynb"
+        solved.parent.mkdir(parents=True)
+        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), solved)
+        return tmp_path
+
+    return make
+
+
+ASK = """import boto3
+print(boto3.client('sts').get_caller_identity()['Account'], len(boto3.client('s3').list_buckets()['Buckets']))"""
+
+
+def test_a_notebook_runs_on_clouds_of_its_own_and_is_left_as_it_was(checkout: Callable[..., Path]) -> None:
+    root = checkout(ASK, "open('made', 'w').close()")
+    before = (root / "solutions" / "beginner" / "aws.ipynb").read_bytes()
+    environ = dict(os.environ)
+    (done,) = running.run(["beginner/aws"], root=root)
+    assert (done.lab, done.cells, done.failure) == ("beginner/aws", 2, "")
+    assert done.seconds > 0
+    assert (root / "solutions" / "beginner" / "aws.ipynb").read_bytes() == before
+    assert [path.name for path in (root / "solutions" / "beginner").iterdir()] == ["aws.ipynb"]
+    assert dict(os.environ) == environ
+
+
+def test_outputs_are_kept_when_asked_for(checkout: Callable[..., Path]) -> None:
+    root = checkout(ASK)
+    running.run(["beginner/aws"], store=True, root=root)
+    notebook = nbformat.read(root / "solutions" / "beginner" / "aws.ipynb", as_version=4)
+    assert notebook.cells[0].outputs[0].text == "123456789012 0\n"
+    assert notebook.cells[0].execution_count == 1
+    assert "papermill" not in notebook.metadata
+    assert not notebook.cells[0].metadata
+
+
+def test_a_failure_names_the_cell_and_quotes_the_cloud(checkout: Callable[..., Path]) -> None:
+    root = checkout("1", "# why\nimport boto3\nboto3.client('s3').head_bucket(Bucket='not-there')", "2")
+    (done,) = running.run(["beginner/aws"], store=True, root=root)
+    assert done.failure.startswith("cell 1, `import boto3`: ClientError: An error occurred (404)")
+    notebook = nbformat.read(root / "solutions" / "beginner" / "aws.ipynb", as_version=4)
+    assert notebook.cells[0].execution_count is None
+    summary = running.summary([done])
+    assert "beginner/aws  3" in summary
+    assert "failed" in summary
+    assert done.failure in summary
+
+
+def test_an_unknown_lab_is_a_sentence() -> None:
+    with pytest.raises(LabError, match=r"There is no lab at 'begin'"):
+        running.run(["begin"])
+    with pytest.raises(LabError, match=r"There is no lab named 'beginner'"):
+        running.check("beginner")
+
+
+def test_checks_run_on_the_clouds_as_they_stand(fresh_clouds: Callable[[], state.Lab], tmp_path: Path) -> None:
+    fresh_clouds()
+    folder = tmp_path / "aws"
+    (folder / "build").mkdir(parents=True)
+    shutil.copy(ROOT / "solutions" / "beginner" / "aws" / "sample.json", folder)
+    results = running.check("beginner/aws", folder)
+    assert {str(result.outcome.value) for result in results} == {"not attempted"}
+    report = running.report(results)
+    assert "train      not attempted  0 of 10" in report
+    assert "found no file aws/build/churn.joblib" in report
+    assert report.endswith("0 of 100 points")
+    assert not running.done(results)
+
+
+def test_checks_without_clouds_are_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(state.VARIABLE, str(tmp_path / "state"))
+    with pytest.raises(LabError, match="The local clouds do not run; start them with `labkit up`"):
+        running.check("beginner/aws")
