@@ -139,6 +139,7 @@ class Launcher:
         os.set_blocking(self._wake_read, False)
         self._selector.register(self._wake_read, selectors.EVENT_READ, None)
         self._arrivals: list[tuple[int | Connection, Callable[[], bool]]] = []
+        self._catching_up: list[threading.Event] = []
         self._closed = False
         self._thread = threading.Thread(target=self._watch, name="launcher", daemon=True)
         self._thread.start()
@@ -180,6 +181,14 @@ class Launcher:
         os.write(self._wake_write, b"\0")
         return launched
 
+    def catch_up(self) -> None:
+        """Waits until the output that processes have written by now has been handed on (as much as a pipe holds)."""
+        done = threading.Event()
+        with self._lock:
+            self._catching_up.append(done)
+        os.write(self._wake_write, b"\0")
+        done.wait(1.0)
+
     def close(self) -> None:
         """Kills whatever still runs and waits until it is gone."""
         with self._lock:
@@ -194,7 +203,9 @@ class Launcher:
 
     def _watch(self) -> None:
         while True:
-            for key, _ in self._selector.select():
+            with self._lock:
+                catching_up, self._catching_up = self._catching_up, []
+            for key, _ in self._selector.select(0 if catching_up else None):
                 if key.data is not None:
                     if not key.data():
                         self._selector.unregister(key.fileobj)
@@ -208,6 +219,8 @@ class Launcher:
                     return
             for source, reader in arrivals:
                 self._selector.register(source, selectors.EVENT_READ, reader)
+            for done in catching_up:
+                done.set()
 
     def _read_end(self, launched: Launched, life: Connection, lines: _Lines) -> bool:
         try:

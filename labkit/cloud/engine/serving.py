@@ -163,7 +163,8 @@ class Endpoint:
 
         ``timeout`` in seconds covers waiting for a replica and the model's own time. Raises :class:`NotFound` for an
         unknown variant, :class:`Unavailable` when none can be reached, :class:`TimedOut` (the replica is replaced),
-        and :class:`ModelFailed` with status 502 when the replica's process died over the request.
+        and :class:`ModelFailed` with status 502 when the replica's process died over the request. What the replica
+        wrote about an error has reached its ``output`` by then.
         """
         started = time.perf_counter()
         with self._lock:
@@ -173,9 +174,12 @@ class Endpoint:
             status, answered, answer, replica, seconds = chosen.call(dict(headers), body, started + timeout)
         except OfReplica as error:
             error.variant = chosen.name
+            self._launcher.catch_up()
             raise
         finally:
             chosen.leave()
+        if status >= 400:
+            self._launcher.catch_up()
         return Answer(status, answered, answer, chosen.name, replica, seconds, time.perf_counter() - started)
 
     def close(self) -> None:

@@ -38,6 +38,9 @@ class Echo:
             return 200, {}, str(os.getpid()).encode()
         if order == "env":
             return 200, {}, repr(sorted(os.environ)).encode()
+        if order.startswith("fail"):
+            print(order)
+            return 500, {}, b"failed"
         if order == "child":
             child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
             return 200, {}, str(child.pid).encode()

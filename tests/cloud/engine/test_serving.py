@@ -142,6 +142,14 @@ def test_a_replica_that_dies_over_a_request_is_replaced(endpoint, tmp_path):
     assert endpoint.invoke({}, b"again").body == b"again"
 
 
+def test_what_a_replica_says_of_an_error_has_arrived_with_the_error(endpoint, tmp_path):
+    lines: list = []
+    endpoint.deploy([spec(tmp_path, lines=lines)])
+    for number in range(200):
+        assert endpoint.invoke({}, b"fail %d" % number).status == 500
+        assert lines[-1] == ("ep-blue-1", f"fail {number}")
+
+
 def test_a_replica_killed_while_idle_costs_no_request(endpoint, tmp_path):
     endpoint.deploy([spec(tmp_path)])
     for _ in range(3):
