@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from labkit.cloud.azure import settings as azure
 from labkit.cloud.state import VARIABLE, Lab
 from labkit.errors import LabError
 
@@ -54,6 +55,9 @@ REMOVED = {
 }
 #: What those patterns would take, but says only how a command shows its answers.
 KEPT = ("AWS_PAGER", "AWS_DEFAULT_OUTPUT")
+
+#: What :func:`of` sets and only the learner's own programs may have: the ways to prove that they are the learner's.
+LEARNERS_OWN = (VARIABLE, "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "IDENTITY_ENDPOINT", "IDENTITY_HEADER")
 
 _REMOVED = re.compile("|".join(f"(?:{pattern})" for pattern in REMOVED), re.IGNORECASE)
 _LOOPBACK = "127.0.0.1,localhost,::1"
@@ -110,11 +114,17 @@ def of(lab: Lab) -> dict[str, str]:
         "AWS_CONFIG_FILE": str(empty / "aws-config"),
         "AWS_SHARED_CREDENTIALS_FILE": str(empty / "aws-credentials"),
         "AZURE_CONFIG_DIR": str(empty / "azure"),
+        **azure.environment(lab),
         "CLOUDSDK_CONFIG": str(empty / "gcloud"),
         "SAGEMAKER_ADMIN_CONFIG_OVERRIDE": str(empty / "sagemaker-admin.yaml"),
         "SAGEMAKER_USER_CONFIG_OVERRIDE": str(sagemaker),
     }
     return variables | TELEMETRY_OPT_OUTS
+
+
+def of_code(lab: Lab) -> dict[str, str]:
+    """What programs need that the clouds themselves start: as :func:`of`, without the learner's identity."""
+    return {name: value for name, value in of(lab).items() if name not in LEARNERS_OWN}
 
 
 def inside(lab: Lab, environ: Mapping[str, str]) -> dict[str, str]:

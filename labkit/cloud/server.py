@@ -124,8 +124,12 @@ def _wait_for_end_of_input(stop: threading.Event) -> None:
 
 def _dialects(engine: Engine, lab: Lab) -> Sequence[Dialect]:
     from labkit.cloud.aws import AwsCloud
+    from labkit.cloud.azure import AzureCloud
 
-    return [AwsCloud(engine, lab, lambda: environment.of(lab))]
+    def clients() -> dict[str, str]:
+        return environment.of_code(lab)
+
+    return [AwsCloud(engine, lab, clients), AzureCloud(engine, lab, clients)]
 
 
 class Server:
