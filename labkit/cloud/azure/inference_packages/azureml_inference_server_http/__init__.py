@@ -1,0 +1,1 @@
+"""What scoring scripts import of Azure Machine Learning's inference server, where that is not installed."""

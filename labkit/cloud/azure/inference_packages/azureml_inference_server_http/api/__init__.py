@@ -1,0 +1,1 @@
+"""The part of the inference server that is for scoring scripts."""
