@@ -120,7 +120,7 @@ def _guess(archive: BinaryIO) -> str:
 
 
 def _too_large(limit: int) -> PackageError:
-    return PackageError(f"The model data is larger than the {limit / 1024**3:g} GB that the instance has room for.")
+    return PackageError(f"The model data is larger than the {limit / 1024**3:.3g} GB that the instance has room for.")
 
 
 @contextlib.contextmanager

@@ -91,7 +91,7 @@ def prepare(call: Call, endpoint: str, wanted: Wanted) -> tuple[Variant, ModelSe
         call.engine.logs.write(call.scope, log_group(endpoint), log_stream(wanted.name, deployment, replica), line)
 
     try:
-        limit = int(config.get("VolumeSizeInGB", VOLUME_GB)) * 1024**3
+        limit = int(config.get("VolumeSizeInGB", VOLUME_GB) * 1024**3)
         code = _lay_out(call, model, folder, limit)
         _check_requirements(code / "requirements.txt", wanted.name, output)
         server = ModelServer(

@@ -39,6 +39,8 @@ def client(cloud: AwsCloud) -> Callable[[str], Any]:
 
 
 @pytest.fixture
-def world(client: Callable[[str], Any]) -> World:
-    """A bucket and a role of the test's own in the module's cloud, and clients."""
-    return World(client, f"t{next(_numbers)}")
+def world(client: Callable[[str], Any]) -> Iterator[World]:
+    """A bucket and a role of the test's own in the module's cloud, and clients; its endpoints end with the test."""
+    world = World(client, f"t{next(_numbers)}")
+    yield world
+    world.close()

@@ -67,6 +67,13 @@ class World:
         self.s3.create_bucket(Bucket=self.bucket)
         self.role = self.make_role("role")
 
+    def close(self) -> None:
+        """Deletes the endpoints that are left."""
+        for each in self.sm.list_endpoints(NameContains=self.prefix, MaxResults=100)["Endpoints"]:
+            if each["EndpointName"].startswith(f"{self.prefix}-"):
+                self.settle(each["EndpointName"])
+                self.sm.delete_endpoint(EndpointName=each["EndpointName"])
+
     def name(self, name: str) -> str:
         return f"{self.prefix}-{name}"
 
