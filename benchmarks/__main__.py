@@ -135,7 +135,9 @@ def predictions(folder: Path, records: list[dict[str, Any]], invoke: Callable[[b
     command = [sys.executable, "-m", "uvicorn", "--port", "0", "--no-access-log", "benchmarks.uvicorn_app:app"]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, cwd=ROOT) as server:
         try:
-            address = next(line.split("running on ")[1].split()[0] for line in server.stderr or () if "running on" in line)
+            address = next(
+                line.split("running on ")[1].split()[0] for line in server.stderr or () if "running on" in line
+            )
             threading.Thread(target=lambda: [None for _ in server.stderr or ()], daemon=True).start()
 
             def post(body: bytes) -> bytes:
@@ -178,7 +180,11 @@ def proxied_bodies() -> Any:
                 times[name].append(time.perf_counter() - started)
     head, put = (statistics.median(times[name]) for name in ("head", "put"))
     yield "S3 HeadObject through the gateway, median", f"{1000 * head:.2f} ms", "1"
-    yield "S3 PutObject of 1 KB, median", f"{1000 * put:.2f} ms", f"{put / head:.2f} x HeadObject (a stall would be 40 ms)"
+    yield (
+        "S3 PutObject of 1 KB, median",
+        f"{1000 * put:.2f} ms",
+        f"{put / head:.2f} x HeadObject (a stall would be 40 ms)",
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,27 @@
+"""Scripts written from the vendors' documentation alone run unchanged on fresh clouds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+@pytest.mark.timeout(180)
+def test_a_strangers_script_gets_its_own_models_predictions():
+    command = [sys.executable, "-m", "labkit", "exec", "--fresh", "--", "python", str(HERE / "foreign_aws.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=170)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("200 predictions equal\n")
+
+
+@pytest.mark.timeout(120)
+def test_the_aws_command_line_on_fresh_clouds():
+    command = [sys.executable, "-m", "labkit", "exec", "--fresh", "--", "aws", "sagemaker", "list-endpoints"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert '"Endpoints": []' in done.stdout
