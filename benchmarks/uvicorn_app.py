@@ -9,7 +9,8 @@ from typing import Any
 
 _folder = Path(os.environ["BENCH_MODEL"])
 _spec = importlib.util.spec_from_file_location("inference", _folder / "inference.py")
-assert _spec is not None and _spec.loader is not None
+assert _spec is not None
+assert _spec.loader is not None
 inference = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(inference)
 model = inference.model_fn(str(_folder))

@@ -53,7 +53,7 @@ def sign(key, message):
 def post_signed(url, host, path, body):
     """Signature version 4 as its documentation spells it out."""
     access, secret = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     stamp, day = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
     digest = hashlib.sha256(body).hexdigest()
     signed = "content-type;host;x-amz-date"
