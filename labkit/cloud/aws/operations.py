@@ -30,9 +30,7 @@ def _shape(names: str, note: str = "") -> dict[str, Fidelity]:
 
 ALLOWED: dict[str, dict[str, Fidelity]] = {
     "s3": {
-        **_works("GetBucketLocation GetBucketVersioning PutBucketVersioning"),
-        **_shape("DeleteBucketTagging GetBucketTagging PutBucketTagging"),
-        **_shape("DeleteObjectTagging GetObjectTagging PutObjectTagging"),
+        **_works("GetBucketLocation"),
         **_shape(
             "DeleteBucketLifecycle GetBucketLifecycleConfiguration PutBucketLifecycleConfiguration",
             "the rules are kept; no object expires or moves",

@@ -10,7 +10,7 @@ from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from typing import TYPE_CHECKING, Any
 
-from labkit.cloud.aws import moto_base, s3_buckets, s3_listing, s3_multipart, s3_objects, s3_state, storage
+from labkit.cloud.aws import moto_base, s3_buckets, s3_listing, s3_multipart, s3_objects, s3_state, s3_tags, storage
 from labkit.cloud.aws.checksums import ALGORITHMS, checksum
 from labkit.cloud.aws.errors import AwsError, refusal
 
@@ -21,6 +21,7 @@ OPERATIONS = {
     **s3_listing.OPERATIONS,
     **s3_multipart.OPERATIONS,
     **s3_objects.OPERATIONS,
+    **s3_tags.OPERATIONS,
 }
 
 #: Own operations whose record is their whole effect; the others work.
@@ -34,6 +35,7 @@ SHAPE_ONLY = frozenset(
         "PutBucketEncryption",
         "PutBucketPolicy",
         "PutPublicAccessBlock",
+        *s3_tags.OPERATIONS,
     )
 )
 

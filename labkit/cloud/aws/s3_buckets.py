@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.cloud.aws import hosts, moto_base, s3_state
 from labkit.cloud.aws.errors import AwsError, refusal
+from labkit.cloud.aws.s3_state import malformed_xml
 
 if TYPE_CHECKING:
     from labkit.cloud.aws.front import Call
@@ -85,6 +86,22 @@ def head_bucket(_: Call, parameters: dict[str, Any]) -> dict[str, Any]:
     return {"BucketRegion": holder.region_name, "BucketArn": arn, "AccessPointAlias": False}
 
 
+def get_bucket_versioning(_: Call, parameters: dict[str, Any]) -> dict[str, Any]:
+    with moto_base.lock("s3"):
+        return {"Status": s3_state.bucket(parameters["Bucket"]).versioning_status}
+
+
+def put_bucket_versioning(_: Call, parameters: dict[str, Any]) -> dict[str, Any]:
+    asked = parameters["VersioningConfiguration"]
+    if asked.get("MFADelete") == "Enabled":
+        raise refusal("s3", "PutBucketVersioning", "The local clouds do not serve MFA delete yet.")
+    if asked.get("Status") not in ("Enabled", "Suspended"):
+        raise malformed_xml()
+    with moto_base.lock("s3"):
+        s3_state.bucket(parameters["Bucket"]).versioning_status = asked["Status"]
+    return {}
+
+
 # -- what AWS sets in a new bucket ---------------------------------------------------------------------------------
 
 
@@ -102,8 +119,7 @@ def put_bucket_encryption(_: Call, parameters: dict[str, Any]) -> dict[str, Any]
     rules = parameters["ServerSideEncryptionConfiguration"].get("Rules", [])
     default = rules[0].get("ApplyServerSideEncryptionByDefault", {}) if len(rules) == 1 else {}
     if not default.get("SSEAlgorithm"):
-        message = "The XML you provided was not well-formed or did not validate against our published schema"
-        raise AwsError("MalformedXML", message, 400)
+        raise malformed_xml()
     if default["SSEAlgorithm"] != s3_state.ENCRYPTION:
         raise refusal("s3", "PutBucketEncryption", "The local clouds do not serve keys of AWS KMS yet; use AES256.")
     with moto_base.lock("s3"):
@@ -202,10 +218,12 @@ OPERATIONS = {
     "DeletePublicAccessBlock": delete_public_access_block,
     "GetBucketAcl": get_acl,
     "GetBucketEncryption": get_bucket_encryption,
+    "GetBucketVersioning": get_bucket_versioning,
     "GetObjectAcl": get_acl,
     "GetPublicAccessBlock": get_public_access_block,
     "HeadBucket": head_bucket,
     "PutBucketEncryption": put_bucket_encryption,
     "PutBucketPolicy": put_bucket_policy,
+    "PutBucketVersioning": put_bucket_versioning,
     "PutPublicAccessBlock": put_public_access_block,
 }

@@ -32,8 +32,13 @@ class Page:
     last: str = ""
 
 
-def _page(entries: Iterable[tuple[str, Any]], parameters: dict[str, Any], after: str, most: int) -> Page:
-    """Entries (name, item), sorted by name, from behind ``after``; a delimiter folds them into prefixes."""
+def _page(
+    entries: Iterable[tuple[str, Any]], parameters: dict[str, Any], after: str, most: int, *, resumed: bool = False
+) -> Page:
+    """Entries (name, item), sorted by name, from behind ``after``; a delimiter folds them into prefixes.
+
+    ``resumed`` keeps the entries that are named ``after`` itself: a key may go on in the middle of its versions.
+    """
     prefix, delimiter = parameters.get("Prefix", ""), parameters.get("Delimiter", "")
     page = Page()
     if most == 0:
@@ -45,7 +50,7 @@ def _page(entries: Iterable[tuple[str, Any]], parameters: dict[str, Any], after:
         folded = name[: cut + len(delimiter)] if cut >= 0 else ""
         if folded and ((page.prefixes and page.prefixes[-1] == folded) or folded <= after):
             continue
-        if not folded and name <= after:
+        if not folded and (name < after or (name == after and not resumed)):
             continue
         if len(page.items) + len(page.prefixes) == most:
             page.truncated = True
@@ -165,17 +170,15 @@ def list_object_versions(_: Call, parameters: dict[str, Any]) -> dict[str, Any]:
         entries: list[tuple[str, Any]] = []
         for name in sorted(dict.keys(holder.keys)):
             kept = s3_state.versions(holder, name)[::-1]
+            newest = kept[0]
             if name == key_marker and version_marker:
                 ids = [each.version_id for each in kept]
                 kept = kept[ids.index(version_marker) + 1 :] if version_marker in ids else []
-            elif name <= key_marker:
-                continue
-            newest = s3_state.versions(holder, name)[-1]
             entries += [(name, (each, each is newest)) for each in kept]
-        # The marker has been applied above: a key may go on in the middle of its versions.
-        page = _page(entries, parameters, "", most)
+        page = _page(entries, parameters, key_marker, most, resumed=bool(version_marker))
         shown = [_version(record, newest, encode) for record, newest in page.items]
-        last_version = page.items[-1][0].version_id if page.items else None
+        last = page.items[-1][0] if page.items else None
+        last_version = last.version_id if last is not None and last.name == page.last else None
     return {
         "Name": parameters["Bucket"],
         "Prefix": encode(parameters.get("Prefix", "")),
@@ -234,11 +237,10 @@ def list_multipart_uploads(_: Call, parameters: dict[str, Any]) -> dict[str, Any
         at = next((n for n, each in enumerate(uploads) if (each.key_name, each.id) == (key_marker, id_marker)), None)
         if at is None:
             raise AwsError("NoSuchUpload", "The upload id marker names no upload in progress.", 404, UploadId=id_marker)
-        uploads, key_marker_used = uploads[at + 1 :], ""
-    else:
-        key_marker_used = key_marker
-    page = _page([(each.key_name, each) for each in uploads], parameters, key_marker_used, most)
-    last = page.items[-1] if page.items else None
+        uploads = uploads[at + 1 :]
+    entries = [(each.key_name, each) for each in uploads]
+    page = _page(entries, parameters, key_marker, most, resumed=bool(id_marker))
+    last = page.items[-1] if page.items and page.items[-1].key_name == page.last else None
     return {
         "Bucket": parameters["Bucket"],
         "KeyMarker": encode(key_marker),

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from labkit.cloud.aws import moto_base, s3_state
+from labkit.cloud.aws import moto_base, s3_state, s3_tags
 from labkit.cloud.aws.checksums import ALGORITHMS, checksum
 from labkit.cloud.aws.errors import AwsError
 from labkit.cloud.aws.s3_objects import (
@@ -19,9 +19,8 @@ from labkit.cloud.aws.s3_objects import (
     checksum_members,
     given_checksum,
     metadata_of,
-    tagging_of,
 )
-from labkit.cloud.aws.s3_state import invalid
+from labkit.cloud.aws.s3_state import invalid, malformed_xml
 
 if TYPE_CHECKING:
     from labkit.cloud.aws.front import Call
@@ -47,7 +46,7 @@ def create_multipart_upload(call: Call, parameters: dict[str, Any]) -> dict[str,
             account_id=holder.account_id,
             region_name=holder.region_name,
             storage=parameters.get("StorageClass", s3_state.STANDARD),
-            tags=tagging_of(parameters),
+            tags=s3_tags.of_header(parameters),
         )
         upload.labkit_started = call.engine.clock.now()
         upload.labkit_initiator = call.key.principal
@@ -146,8 +145,7 @@ def complete_multipart_upload(_: Call, parameters: dict[str, Any]) -> dict[str, 
             return _completed(holder, done)
         upload = find_upload(holder, parameters)
         if not listed:
-            message = "The XML you provided was not well-formed or did not validate against our published schema"
-            raise AwsError("MalformedXML", message, 400)
+            raise malformed_xml()
         parts = _listed_parts(upload, listed)
         check_write_conditions(holder, parameters)
         data = b"".join(part.value for part in parts)
@@ -174,8 +172,8 @@ def complete_multipart_upload(_: Call, parameters: dict[str, Any]) -> dict[str, 
             storage_class=upload.storage,
             checksum=whole,
             checksum_type=kind,
-            tags=upload.tags,
         )
+        s3_tags.put(record, upload.tags)
         record.labkit_parts = [(part.name, part.size) for part in parts]
         record.labkit_upload = upload.id
         _forget(holder, upload)

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from labkit.cloud.aws import moto_base, s3_state
+from labkit.cloud.aws import moto_base, s3_state, s3_tags
 from labkit.cloud.aws.checksums import ALGORITHMS, checksum
 from labkit.cloud.aws.errors import AwsError
 from labkit.cloud.aws.protocols import Answer
-from labkit.cloud.aws.s3_state import find, invalid, precondition_failed
+from labkit.cloud.aws.s3_state import find, invalid, malformed_xml, precondition_failed
 
 if TYPE_CHECKING:
     from labkit.cloud.aws.front import Call
@@ -35,6 +35,7 @@ _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 def put_object(call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
     data = call.body
     given = given_checksum(call, parameters, data)
+    tags = s3_tags.of_header(parameters)
     with moto_base.lock("s3"):
         holder = s3_state.bucket(parameters["Bucket"])
         check_write_conditions(holder, parameters)
@@ -45,8 +46,8 @@ def put_object(call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
             metadata_of(call, parameters),
             storage_class=parameters.get("StorageClass", s3_state.STANDARD),
             checksum=given,
-            tags=tagging_of(parameters),
         )
+        s3_tags.put(record, tags)
         return {
             "ETag": record.etag,
             "ServerSideEncryption": record.encryption,
@@ -73,19 +74,6 @@ def metadata_of(call: Call, parameters: Mapping[str, Any]) -> dict[str, str]:
     for name, value in parameters.get("Metadata", {}).items():
         kept[f"x-amz-meta-{name.lower()}"] = value
     return kept
-
-
-def tagging_of(parameters: Mapping[str, Any]) -> dict[str, str]:
-    """The tags in an ``x-amz-tagging`` header. Raises ``InvalidTag`` and ``BadRequest`` as S3 does."""
-    tags = dict(parse_qsl(parameters.get("Tagging", ""), keep_blank_values=True))
-    if len(tags) > 10:
-        raise AwsError("BadRequest", "Object tags cannot be greater than 10", 400)
-    for name, value in tags.items():
-        if not 1 <= len(name) <= 128 or name.startswith("aws:"):
-            raise AwsError("InvalidTag", "The TagKey you have provided is invalid", 400, TagKey=name)
-        if len(value) > 256:
-            raise AwsError("InvalidTag", "The TagValue you have provided is invalid", 400, TagValue=value)
-    return tags
 
 
 def check_write_conditions(holder: Any, parameters: Mapping[str, Any]) -> None:
@@ -124,7 +112,8 @@ def copy_object(call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
         data = source.value
         algorithm = parameters.get("ChecksumAlgorithm") or source.checksum_algorithm
         keeps = algorithm == source.checksum_algorithm and source.checksum_type == "FULL_OBJECT"
-        tags = tagging_of(parameters) if parameters.get("TaggingDirective") == "REPLACE" else s3_state.tags_of(source)
+        retagged = parameters.get("TaggingDirective") == "REPLACE"
+        tags = s3_tags.of_header(parameters) if retagged else s3_tags.of_record(source)
         record = s3_state.store(
             holder,
             parameters["Key"],
@@ -132,8 +121,8 @@ def copy_object(call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
             metadata_of(call, parameters) if replaced else dict(source.metadata),
             storage_class=parameters.get("StorageClass", s3_state.STANDARD),
             checksum=(algorithm, source.checksum_value if keeps else checksum(algorithm, data)) if algorithm else None,
-            tags=tags,
         )
+        s3_tags.put(record, tags)
         result = {"ETag": record.etag, "LastModified": record.last_modified, **checksum_members(record)}
         return {
             "CopyObjectResult": result,
@@ -175,8 +164,7 @@ def delete_objects(_: Call, parameters: dict[str, Any]) -> dict[str, Any]:
     asked = parameters["Delete"]
     objects = asked.get("Objects", [])
     if not 1 <= len(objects) <= 1000:
-        message = "The XML you provided was not well-formed or did not validate against our published schema"
-        raise AwsError("MalformedXML", message, 400)
+        raise malformed_xml()
     deleted: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []
     with moto_base.lock("s3"):
@@ -219,7 +207,7 @@ def _read(call: Call, parameters: dict[str, Any], *, with_body: bool) -> Answer:
             "VersionId": s3_state.version_of(holder, record),
             "ServerSideEncryption": record.encryption,
             "StorageClass": record.storage_class if record.storage_class != s3_state.STANDARD else None,
-            "TagCount": len(s3_state.tags_of(record)) or None,
+            "TagCount": len(s3_tags.of_record(record)) or None,
         }
         if _not_modified(record, parameters):
             return Answer(result, status=304)

@@ -39,6 +39,11 @@ def precondition_failed(condition: str) -> AwsError:
     return AwsError("PreconditionFailed", message, 412, Condition=condition)
 
 
+def malformed_xml() -> AwsError:
+    message = "The XML you provided was not well-formed or did not validate against our published schema"
+    return AwsError("MalformedXML", message, 400)
+
+
 def invalid(name: str, value: object, message: str) -> AwsError:
     """An ``InvalidArgument`` about one argument."""
     return AwsError("InvalidArgument", message, 400, ArgumentName=name, ArgumentValue=value)
@@ -119,7 +124,6 @@ def store(
     encryption: str | None = None,
     checksum: tuple[str, str] | None = None,
     checksum_type: str = "FULL_OBJECT",
-    tags: Mapping[str, str] | None = None,
 ) -> Any:
     """Puts an object, as a new version where the bucket keeps them; returns moto's record.
 
@@ -143,9 +147,6 @@ def store(
     )
     record.checksum_algorithm = checksum[0].upper() if checksum else None
     record.set_metadata(dict(metadata))
-    if tags:
-        tagger = moto_base.backend("s3").tagger
-        tagger.tag_resource(record.arn, tagger.convert_dict_to_tags_input(dict(tags)))
     _append(holder, key, record)
     return record
 
@@ -183,8 +184,3 @@ def _set(holder: Any, key: str, kept: Iterable[Any]) -> None:
     elif key in holder.keys:
         holder.keys.setlist(key, [])
         dict.pop(holder.keys, key)
-
-
-def tags_of(record: Any) -> dict[str, str]:
-    tags: dict[str, str] = moto_base.backend("s3").tagger.get_tag_dict_for_resource(record.arn)
-    return tags

@@ -49,13 +49,13 @@ _QUERY_V4 = (
     "X-Amz-Signature",
 )
 #: Query parameters that Signature Version 2 covers.
-_V2_PARAMETERS = frozenset(  # noqa: SIM905
+_V2_PARAMETERS = frozenset(
     """
     accelerate acl analytics cors defaultObjectAcl delete inventory lifecycle location logging metrics notification
     object-lock partNumber policy replication requestPayment response-cache-control response-content-disposition
     response-content-encoding response-content-language response-content-type response-expires restore select
     select-type storageClass tagging torrent uploadId uploads versionId versioning versions website
-    """.split()
+    """.split()  # noqa: SIM905
 )
 #: Regions opened before 2014, which alone accept Signature Version 2.
 V2_REGIONS = frozenset(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
+import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from labkit.cloud.aws import AwsCloud
 from labkit.cloud.http import Headers, Request, Response
@@ -89,3 +92,11 @@ def client(
 
     made.meta.events.register("before-send.*", send)
     return made
+
+
+def error(call: Callable[..., Any], **arguments: Any) -> tuple[int, str, str]:
+    """The HTTP status, code and message with which a call fails."""
+    with pytest.raises(ClientError) as caught:
+        call(**arguments)
+    told = caught.value.response
+    return told["ResponseMetadata"]["HTTPStatusCode"], told["Error"]["Code"], told["Error"].get("Message", "")

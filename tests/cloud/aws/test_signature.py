@@ -1,4 +1,4 @@
-"""Signatures: AWS's published examples, botocore's own signers over many requests, and everything that must not pass."""
+"""Signatures: AWS's published examples, botocore's signers over many requests, and what must not pass."""
 
 from __future__ import annotations
 
@@ -80,9 +80,11 @@ def test_the_iam_example() -> None:
                 ("X-Amz-Date", "20150830T123600Z"),
                 (
                     "Authorization",
-                    "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/iam/aws4_request, "
-                    "SignedHeaders=content-type;host;x-amz-date, "
-                    "Signature=5d672d79c15b13162d9279b0855cfba6789a8edb4c82c400e06b5924a6f2b5d7",
+                    (
+                        "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/iam/aws4_request, "
+                        "SignedHeaders=content-type;host;x-amz-date, "
+                        "Signature=5d672d79c15b13162d9279b0855cfba6789a8edb4c82c400e06b5924a6f2b5d7"
+                    ),
                 ),
             ]
         ),
@@ -181,9 +183,11 @@ def chunked_example(tamper: bytes = b"") -> Request:
         ("Content-Length", "66824"),
         (
             "Authorization",
-            f"AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/20130524/us-east-1/s3/aws4_request,SignedHeaders="
-            "content-encoding;content-length;host;x-amz-content-sha256;x-amz-date;x-amz-decoded-content-length;"
-            "x-amz-storage-class,Signature=4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9",
+            (
+                f"AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/20130524/us-east-1/s3/aws4_request,SignedHeaders="
+                "content-encoding;content-length;host;x-amz-content-sha256;x-amz-date;x-amz-decoded-content-length;"
+                "x-amz-storage-class,Signature=4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9"
+            ),
         ),
     ]
     return Request("PUT", "s3.amazonaws.com", "/examplebucket/chunkObject.txt", Headers(headers), body)
