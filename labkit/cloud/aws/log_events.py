@@ -11,8 +11,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from labkit.cloud.aws.errors import AwsError
-from labkit.cloud.aws.log_names import BAD_TOKEN, NO_STREAM, group_of, refuse, sequence_token
+from labkit.cloud.aws.log_names import BAD_TOKEN, NO_STREAM, group_of, sequence_token
 from labkit.cloud.aws.log_patterns import matcher
+from labkit.cloud.aws.refusals import part_of
 from labkit.cloud.engine.clock import EPOCH
 from labkit.cloud.engine.errors import NotFound
 from labkit.cloud.engine.logs import Event, milliseconds
@@ -35,7 +36,7 @@ _BACKWARDS_SINCE = 1_704_067_200_000
 
 def put_log_events(call: Call, parameters: Parameters) -> Parameters:
     if "entity" in parameters:
-        raise refuse(call, "entities")
+        raise part_of(call, "entities")
     group = group_of(call, parameters)
     entries = [(each["timestamp"], each["message"]) for each in parameters["logEvents"]]
     times = [timestamp for timestamp, _ in entries]

@@ -1,4 +1,4 @@
-"""What CloudWatch Logs' operations share: finding a group by name or ARN, ARNs, pages, refusals."""
+"""What CloudWatch Logs' operations share: finding a group by name or ARN, ARNs, pages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from labkit.cloud.aws.errors import AwsError, refusal
+from labkit.cloud.aws.errors import AwsError
 from labkit.cloud.engine.errors import NotFound
 from labkit.cloud.engine.logs import Group
 
@@ -20,12 +20,6 @@ T = TypeVar("T")
 NO_GROUP = partial(AwsError, "ResourceNotFoundException", "The specified log group does not exist.")
 NO_STREAM = partial(AwsError, "ResourceNotFoundException", "The specified log stream does not exist.")
 BAD_TOKEN = partial(AwsError, "InvalidParameterException", "The specified nextToken is invalid.")
-
-
-def refuse(call: Call, what: str) -> AwsError:
-    """The error for a part of an operation that the kit does not serve."""
-    why = f"The local clouds do not serve {what} in {call.service}:{call.operation}; see docs/fidelity.md."
-    return refusal(call.service, call.operation, why)
 
 
 def group_arn(call: Call, name: str) -> str:

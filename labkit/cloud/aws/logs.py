@@ -15,11 +15,11 @@ from labkit.cloud.aws.log_names import (
     group_arn,
     group_of,
     page,
-    refuse,
     resource_group,
     sequence_token,
     stream_arn,
 )
+from labkit.cloud.aws.refusals import part_of
 from labkit.cloud.engine.errors import Conflict, NotFound
 from labkit.cloud.engine.logs import Group, Stream
 
@@ -45,9 +45,9 @@ def create_log_group(call: Call, parameters: Parameters) -> None:
         message = "The specified KMS key does not exist or is not allowed to be used."
         raise AwsError("InvalidParameterException", message)
     if parameters.get("logGroupClass", "STANDARD") != "STANDARD":
-        raise refuse(call, f"log groups of class {parameters['logGroupClass']}")
+        raise part_of(call, f"log groups of class {parameters['logGroupClass']}")
     if parameters.get("deletionProtectionEnabled"):
-        raise refuse(call, "deletion protection")
+        raise part_of(call, "deletion protection")
     try:
         call.engine.logs.create_group(call.scope, name, parameters.get("tags"))
     except Conflict:
@@ -63,7 +63,7 @@ def delete_log_group(call: Call, parameters: Parameters) -> None:
 
 def describe_log_groups(call: Call, parameters: Parameters) -> Parameters:
     if parameters.get("includeLinkedAccounts") or parameters.get("accountIdentifiers"):
-        raise refuse(call, "the log groups of linked accounts")
+        raise part_of(call, "the log groups of linked accounts")
     if "logGroupNamePrefix" in parameters and "logGroupNamePattern" in parameters:
         message = "LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters."
         raise AwsError("InvalidParameterException", message)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from botocore.model import Shape
     from moto.core.model import OperationModel, ServiceModel
     from moto.core.request import Request as MotoRequest
+
+
+#: Bytes of a request that was sent compressed.
+LARGEST_BODY = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +117,7 @@ def _json(service: str, request: Request) -> Operation:
 
 def form_of(request: Request) -> dict[str, str]:
     """The parameters of a query-protocol request: those in its URL, then those in its body."""
-    body = request.body.decode("utf-8", "replace")
+    body = _decoded(request, request.body).decode("utf-8", "replace")
     return dict(parse_qsl(request.query, keep_blank_values=True)) | dict(parse_qsl(body, keep_blank_values=True))
 
 
@@ -127,7 +132,7 @@ def parse(
     if shape is None:
         return {}
     if operation.protocol == "json":
-        return _parse_json_body(body, shape)
+        return _parse_json_body(_decoded(request, body), shape)
     from moto.core.parse import PROTOCOL_PARSERS, RequestParserError
 
     if moto_request is not None:
@@ -152,6 +157,19 @@ def parse(
     except (ValueError, TypeError, AttributeError, KeyError, IndexError, OverflowError) as error:
         code = "InvalidArgument" if operation.service == "s3" else "MalformedInput"
         raise AwsError(code, f"A parameter of {operation.name} has a value of the wrong type ({error}).", 400) from None
+
+
+def _decoded(request: Request, body: bytes) -> bytes:
+    """The body without the compression that SDKs give to large requests, as boto3 does for PutMetricData."""
+    if request.headers.get("content-encoding").lower() != "gzip":
+        return body
+    try:
+        whole = zlib.decompressobj(wbits=31).decompress(body, LARGEST_BODY + 1)
+    except zlib.error:
+        raise AwsError("SerializationException", "The request's body is not in the gzip format.", 400) from None
+    if len(whole) > LARGEST_BODY:
+        raise AwsError("RequestEntityTooLarge", f"The request is larger than {LARGEST_BODY} bytes.", 413)
+    return whole
 
 
 def _parse_json_body(body: bytes, shape: Shape) -> dict[str, Any]:
