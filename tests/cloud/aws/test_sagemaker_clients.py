@@ -96,18 +96,18 @@ def test_the_aws_command_line(world: World, tmp_path: Path) -> None:
 
 def test_the_aws_command_lines_errors(world: World, tmp_path: Path) -> None:
     code, _, error = aws("sagemaker", "describe-endpoint", "--endpoint-name", "none")
-    assert (code, error) == (
-        255,
+    assert code == 255
+    assert error == (
         "An error occurred (ValidationException) when calling the DescribeEndpoint operation: "
-        'Could not find endpoint "arn:aws:sagemaker:us-east-1:123456789012:endpoint/none".',
+        'Could not find endpoint "arn:aws:sagemaker:us-east-1:123456789012:endpoint/none".'
     )
     code, _, error = aws(
         "sagemaker-runtime", "invoke-endpoint", "--endpoint-name", "none", "--body", "x", str(tmp_path / "out")
     )
-    assert (code, error) == (
-        255,
+    assert code == 255
+    assert error == (
         "An error occurred (ValidationError) when calling the InvokeEndpoint operation: "
-        "Endpoint none of account 123456789012 not found.",
+        "Endpoint none of account 123456789012 not found."
     )
     code, _, error = aws("sagemaker", "list-pipelines")
     assert code == 255
