@@ -107,6 +107,8 @@ def run(arguments: Sequence[str]) -> None:
     from ipykernel.kernelapp import IPKernelApp
 
     app = IPKernelApp.instance()
+    # Its sockets are on loopback and its messages are signed, so this warning would only worry.
+    app.log.addFilter(lambda record: "without encryption" not in record.getMessage())
     app.initialize(list(arguments))
     shell = app.shell
     assert shell is not None

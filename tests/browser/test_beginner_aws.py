@@ -1,0 +1,55 @@
+"""A learner's first minutes, and the solved notebook from its first cell to its last, as the page shows them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Jupyter, Notebook
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def test_the_learners_first_cells(page: Page, jupyter: Jupyter) -> None:
+    notebook = Notebook(page, jupyter, "notebooks/beginner/aws.ipynb")
+    expect(notebook.kernel).to_have_text("Local clouds")
+    notebook.wait_for_kernel()
+    notebook.run_next(6)
+    expect(notebook.output(2).locator("img, svg").first).to_be_visible(timeout=60_000)
+    notebook.wait_for_run(1)
+    card = notebook.output(0)
+    expect(card).to_contain_text("local AWS")
+    expect(card).to_contain_text("arn:aws:iam::123456789012:user/learner")
+    expect(card).to_contain_text(re.compile(r"0 of \d+ tasks, 0 of \d+ points"))
+    expect(notebook.output(1)).to_contain_text("churn-lab-123456789012-us-east-1")
+    notebook.screenshot("learner", at=notebook.code_cells.first)
+
+
+def test_a_task_not_attempted_is_one_sentence(page: Page, jupyter: Jupyter) -> None:
+    notebook = Notebook(page, jupyter, "notebooks/beginner/aws.ipynb")
+    notebook.wait_for_kernel()
+    check = notebook.panel.locator(".jp-CodeCell", has_text='lab.check("train")').first
+    number = [cell.inner_text() for cell in notebook.code_cells.all()].index(check.inner_text())
+    notebook.run_all()
+    expect(notebook.complaints.first).to_be_visible(timeout=120_000)
+    expect(notebook.complaints).to_have_count(1)
+    complaint = notebook.output(number)
+    expect(complaint).to_contain_text("churn.joblib")
+    expect(complaint).not_to_contain_text("Traceback")
+    notebook.screenshot("not-attempted", at=notebook.code_cells.nth(number - 1))
+
+
+def test_the_solved_notebook_runs_to_its_end(page: Page, jupyter: Jupyter) -> None:
+    notebook = Notebook(page, jupyter, "solutions/beginner/aws.ipynb")
+    notebook.wait_for_kernel()
+    notebook.run_all()
+    notebook.wait_for_run(-1)
+    card = notebook.output(-1)
+    done = re.search(r"(\d+) of (\d+) tasks, (\d+) of (\d+) points", card.inner_text())
+    assert done, card.inner_text()
+    assert done[1] == done[2]
+    assert done[3] == done[4]
+    notebook.screenshot("solved", at=notebook.code_cells.last)
+    notebook.screenshot("latency", at=notebook.panel.locator(".jp-CodeCell", has_text="left_axes.hist"))
