@@ -149,10 +149,11 @@ def reset(_: Options) -> int:
 def doctor(_: Options) -> int:
     from labkit.doctor import examine
 
-    findings = examine()
-    for finding in findings:
-        print(finding)
-    return 1 if any(finding.stops for finding in findings) else 0
+    stops = False
+    for finding in examine():
+        print(finding, flush=True)
+        stops |= finding.stops
+    return 1 if stops else 0
 
 
 def run(options: Options) -> int:
@@ -174,7 +175,10 @@ def check(options: Options) -> int:
 def release(options: Options) -> int:
     from labkit.release import release
 
-    lines = release(check=options.check, nbgrader=options.nbgrader)
+    try:
+        lines = release(check=options.check, nbgrader=options.nbgrader)
+    except RuntimeError as error:
+        raise LabError(str(error)) from error
     for line in lines:
         print(line)
     if not lines:

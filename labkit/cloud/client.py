@@ -70,9 +70,7 @@ def up(lab: Lab, progress: Progress = _quiet) -> Started:
         if gone := spelled(lost):
             progress(f"The local clouds were killed when last they ran. Gone with them: {gone}.")
         progress("Starting the local clouds ...")
-        with _open_lock(lab.lock_file) as lock:
-            _take(lab, lock)
-            process, pid = _start(lab, lock, keep=False)
+        process, pid = _start(lab, keep=False)
         process.wait()
         return Started(pid, new=True, lost=lost)
 
@@ -80,7 +78,7 @@ def up(lab: Lab, progress: Progress = _quiet) -> Started:
 def down(lab: Lab, progress: Progress = _quiet) -> Inventory | None:
     """Stops the lab's clouds and returns what was in them; None when they did not run. Kills them if they hang."""
     with _starting(lab):
-        if not _runs(lab):
+        if not runs(lab):
             return None
         progress("Stopping the local clouds ...")
         pid = _pid(lab)
@@ -103,7 +101,12 @@ def down(lab: Lab, progress: Progress = _quiet) -> Inventory | None:
 
 def status(lab: Lab) -> dict[str, Any] | None:
     """What the running server says of itself; None when there is none; :class:`LabError` when it does not answer."""
-    return control(lab, "GET", "status", timeout=10.0) if _runs(lab) else None
+    try:
+        return control(lab, "GET", "status", timeout=10.0) if runs(lab) else None
+    except LabError:
+        if runs(lab):
+            raise
+        return None
 
 
 def control(
@@ -121,7 +124,7 @@ def control_lines(
 ) -> Iterator[dict[str, Any]]:
     """One request to the control interface, answered in pieces as they come."""
     # Asked first because the token must not reach a stranger who has taken the port.
-    if not _runs(lab):
+    if not runs(lab):
         raise LabError("The local clouds do not run; start them with `labkit up`.")
     connection = http.client.HTTPConnection("127.0.0.1", lab.port, timeout=timeout)
     try:
@@ -154,9 +157,7 @@ def fresh() -> Iterator[Lab]:
     process: subprocess.Popen[bytes] | None = None
     try:
         lab = Lab(folder)
-        with _open_lock(lab.lock_file) as lock:
-            _take(lab, lock)
-            process, _ = _start(lab, lock, keep=True)
+        process, _ = _start(lab, keep=True)
         yield lab
     finally:
         if process is not None:
@@ -170,8 +171,23 @@ def fresh() -> Iterator[Lab]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(lab: Lab, lock: IO[bytes], keep: bool) -> tuple[subprocess.Popen[bytes], int]:
-    """Starts the server, which inherits the lock; returns when it answers, with the process that was started."""
+def _start(lab: Lab, keep: bool) -> tuple[subprocess.Popen[bytes], int]:
+    """Starts the server; returns when it answers, with the process that was started and the server's id."""
+    with _open_lock(lab.lock_file) as lock:
+        _take(lab, lock)
+        process, before = _spawn(lab, lock, keep)
+    try:
+        return process, _wait_until_ready(lab, process, before)
+    except BaseException:
+        process.kill()
+        process.wait()
+        # The server that failed holds its lock to its last moment.
+        _wait_for_end(lab)
+        raise
+
+
+def _spawn(lab: Lab, lock: IO[bytes], keep: bool) -> tuple[subprocess.Popen[bytes], int]:
+    """Starts the server's process, which inherits the lock; returns it and where its part of the log begins."""
     if lab.log_file.exists() and lab.log_file.stat().st_size > LARGEST_LOG:
         os.replace(lab.log_file, lab.log_file.with_suffix(".log.1"))
     with lab.log_file.open("ab") as log:
@@ -192,20 +208,19 @@ def _start(lab: Lab, lock: IO[bytes], keep: bool) -> tuple[subprocess.Popen[byte
             pass_fds=[lock.fileno()],
             start_new_session=True,
         )
+    return process, before
+
+
+def _wait_until_ready(lab: Lab, process: subprocess.Popen[bytes], before: int) -> int:
     assert process.stdout is not None
-    try:
-        with process.stdout as news:
-            line = news.readline() if select.select([news], [], [], START)[0] else b""
-        said = json.loads(line) if line else {}
-        if "error" in said:
-            raise LabError(said["error"])
-        if not said.get("ready"):
-            raise LabError(f"The local clouds could not be started; {_last_words(lab, before)}")
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
-    return process, int(said["pid"])
+    with process.stdout as news:
+        line = news.readline() if select.select([news], [], [], START)[0] else b""
+    said = json.loads(line) if line else {}
+    if "error" in said:
+        raise LabError(said["error"])
+    if not said.get("ready"):
+        raise LabError(f"The local clouds could not be started; {_last_words(lab, before)}")
+    return int(said["pid"])
 
 
 def _last_words(lab: Lab, before: int) -> str:
@@ -256,14 +271,15 @@ def _take(lab: Lab, lock: IO[bytes]) -> None:
         time.sleep(0.005)
 
 
-def _runs(lab: Lab) -> bool:
+def runs(lab: Lab) -> bool:
+    """Whether the lab has a server, even one that does not answer (yet, or any more)."""
     with _open_lock(lab.lock_file) as lock:
         return not _lock(lock, fcntl.LOCK_SH)
 
 
 def _wait_for_end(lab: Lab) -> bool:
     deadline = time.monotonic() + STOP
-    while _runs(lab):
+    while runs(lab):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.01)

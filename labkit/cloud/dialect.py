@@ -28,9 +28,6 @@ class Dialect(Protocol):
     def warm(self) -> None:
         """Imports what the first calls need. Called once the clouds answer already."""
 
-    def environment(self) -> dict[str, str]:
-        """The variables with which this cloud's clients find it and sign in."""
-
     def inventory(self) -> dict[str, list[str]]:
         """The names of what a learner made, by kind: what would be gone with the server."""
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from labkit.cloud.aws import settings as aws
 from labkit.cloud.azure import settings as azure
 from labkit.cloud.state import VARIABLE, Lab
 from labkit.errors import LabError
@@ -106,10 +107,7 @@ def of(lab: Lab) -> dict[str, str]:
             ),
             bundle,
         ),
-        "AWS_ACCESS_KEY_ID": lab.access_key_id,
-        "AWS_SECRET_ACCESS_KEY": lab.secret_access_key,
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_REGION": "us-east-1",
+        **aws.environment(lab),
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_CONFIG_FILE": str(empty / "aws-config"),
         "AWS_SHARED_CREDENTIALS_FILE": str(empty / "aws-credentials"),

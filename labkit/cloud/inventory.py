@@ -7,10 +7,13 @@ import json
 import logging
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from labkit.cloud.dialect import Dialect
-from labkit.cloud.engine.audit import Audit, Event
 from labkit.cloud.state import Lab
+
+if TYPE_CHECKING:
+    from labkit.cloud.dialect import Dialect
+    from labkit.cloud.engine.audit import Audit, Event
 
 #: By dialect, then by kind: the names of what a learner made.
 Inventory = Mapping[str, Mapping[str, Sequence[str]]]

@@ -138,6 +138,10 @@ class Lab:
         with self._usable():
             self.write(self.settings_file, json.dumps(self._read_settings() | {"port": self.port}, indent=2))
 
+    def port_is_free(self) -> bool:
+        """Whether no program listens on the lab's port, its own clouds included."""
+        return _is_free(self.port)
+
     def write(self, file: Path, text: str) -> None:
         """Replaces a file of the state folder at one stroke, readable by its owner only."""
         handle, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=self.folder)
@@ -208,10 +212,16 @@ def _new_settings() -> dict[str, Any]:
 def _free_port() -> int:
     for _ in range(100):
         port = secrets.choice(PORTS)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
+        if _is_free(port):
             return port
     raise LabError(f"No port between {PORTS.start} and {PORTS.stop - 1} is free; close some programs and try again.")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

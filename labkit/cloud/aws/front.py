@@ -20,13 +20,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from labkit.cloud.aws import errors, hosts, moto_base, protocols, resources, runtime, signature, storage, validate
 from labkit.cloud.aws.errors import AwsError
 from labkit.cloud.aws.hosts import Refusal, Target
 from labkit.cloud.aws.identity import LEARNER, Identities, Key
 from labkit.cloud.aws.operations import ALLOWED
+from labkit.cloud.aws.settings import LearnersKeys
 from labkit.cloud.engine.access import Caller
 from labkit.cloud.engine.audit import Event
 from labkit.cloud.engine.errors import CloudError
@@ -54,13 +55,6 @@ OWN = {
 }
 #: Where a process started by the clouds asks for its role's credentials, on the plain front.
 CREDENTIALS_PATH = "/_aws/credentials"
-
-
-class LearnersKeys(Protocol):
-    """What the dialect asks of the lab: the learner's access key."""
-
-    access_key_id: str
-    secret_access_key: str
 
 
 _WAITER = re.compile(r"(?:^|\s)m/(?:[A-Za-z0-9+-]+,)*B(?:,|\s|$)")
@@ -192,13 +186,6 @@ class AwsCloud:
         self._record(call, failure.status, failure)
         return errors.response(failure, call.service, call.protocol, request_id, head=request.method == "HEAD")
 
-    def environment(self) -> dict[str, str]:
-        return {
-            "AWS_DEFAULT_REGION": hosts.GLOBAL_REGION,
-            "AWS_ACCESS_KEY_ID": self.lab.access_key_id,
-            "AWS_SECRET_ACCESS_KEY": self.lab.secret_access_key,
-        }
-
     def inventory(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
         if moto_base.loaded("s3"):
@@ -306,6 +293,9 @@ class AwsCloud:
             raise errors.rejected(service, error, credential) from None
         call._caller = Caller("aws", key.principal, call.account, call.region, key.access_key)
         call.trailers = payload.trailers
+        if not key.token:
+            used_for = hosts.SIGNED_AS[service]
+            self.identities.note_use(key.access_key, self.engine.clock.now(), used_for, call.region)
         return payload.body
 
     def _authorize(self, call: Call, parameters: Mapping[str, Any]) -> None:
@@ -327,6 +317,10 @@ class AwsCloud:
             self.identities.iam()
         try:
             return moto_base.call(call.service, call.operation, moto_request, call.request_id)
+        except AwsError as error:
+            if reword := getattr(_own(call.service), "reword", None):
+                error.message = reword(error.message)
+            raise
         finally:
             if call.service == "iam" and not resources.is_read_only(call.operation):
                 self.identities.forget_changed()

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 from urllib.parse import parse_qsl
 
-from labkit.cloud.azure import arm, errors, hosts, identity, settings
+from labkit.cloud.azure import arm, errors, hosts, identity
 from labkit.cloud.azure.errors import AzureError, Codes
 from labkit.cloud.azure.hosts import Target
 from labkit.cloud.azure.identity import Identities, LabSettings
@@ -193,9 +193,6 @@ class AzureCloud:
             return response
         self._record(call, failure.status, failure)
         return service.failure(call, failure)
-
-    def environment(self) -> dict[str, str]:
-        return settings.environment(self.lab)
 
     def inventory(self) -> dict[str, list[str]]:
         return arm.inventory(self)
