@@ -51,6 +51,7 @@ class Identities:
         self._sessions: dict[str, Key] = {}
         self._known: dict[str, Key] = {}
         self._containers: dict[str, tuple[str, str]] = {}
+        self._used: dict[str, tuple[datetime, str, str]] = {}
         self._lock = threading.Lock()
 
     # -- keys ------------------------------------------------------------------------------------------------------
@@ -70,6 +71,14 @@ class Identities:
                         self._known[access_key] = key
                         return key
         return None
+
+    def note_use(self, access_key: str, when: datetime, service: str, region: str) -> None:
+        """Remembers that a key signed a request, for ``iam:GetAccessKeyLastUsed``."""
+        self._used[access_key] = (when, service, region)
+
+    def last_used(self, access_key: str) -> tuple[datetime, str, str] | None:
+        """When (lab time), for which service and where a key was used last."""
+        return self._used.get(access_key)
 
     def iam(self) -> Any:
         """moto's IAM records of the account, with the learner in them."""
@@ -99,6 +108,7 @@ class Identities:
             self._sessions.clear()
             self._known.clear()
             self._containers.clear()
+            self._used.clear()
 
     # -- sessions --------------------------------------------------------------------------------------------------
 

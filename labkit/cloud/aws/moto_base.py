@@ -9,10 +9,12 @@ from __future__ import annotations
 import datetime as real
 import importlib
 import re
+import secrets
 import threading
 import uuid
+from base64 import b32encode, b64decode
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, wraps
 from html import unescape
 from io import BytesIO
 from types import MappingProxyType, ModuleType, SimpleNamespace
@@ -44,8 +46,8 @@ def use_clock(now: Callable[[], real.datetime]) -> None:
 
 
 def _utcnow() -> real.datetime:
-    """Lab time as moto keeps it: naive UTC."""
-    return _now().replace(tzinfo=None)
+    """Lab time as moto keeps it: naive UTC. AWS's resources are dated to the second."""
+    return _now().replace(tzinfo=None, microsecond=0)
 
 
 class _LabDatetime(real.datetime):
@@ -108,9 +110,34 @@ def _import(service: str, part: str) -> ModuleType:
             namespace["datetime"] = _lab_datetime_module
         elif namespace.get("datetime") is real.datetime:
             namespace["datetime"] = _LabDatetime
+    if service == "iam":
+        _mend_iam(importlib.import_module("moto.iam.models"))
     if service == "s3":
         _mend_s3(importlib.import_module("moto.s3.models"), importlib.import_module("moto.s3.responses"))
     return module
+
+
+def _mend_iam(models: Any) -> None:
+    """Gives IAM's resources ids that say what they are, as AWS's do.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-unique-ids
+    """
+    models.random_policy_id = lambda: _unique_id("ANPA")
+    for kind, prefix in ((models.User, "AIDA"), (models.Group, "AGPA"), (models.InstanceProfile, "AIPA")):
+        kind.__init__ = _with_id(kind.__init__, prefix)
+
+
+def _with_id(make: Callable[..., None], prefix: str) -> Callable[..., None]:
+    @wraps(make)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        make(self, *args, **kwargs)
+        self.id = _unique_id(prefix)
+
+    return init
+
+
+def _unique_id(prefix: str) -> str:
+    return prefix + b32encode(secrets.token_bytes(11)).decode()[:17]
 
 
 def _mend_s3(models: Any, responses: Any) -> None:
@@ -120,8 +147,6 @@ def _mend_s3(models: Any, responses: Any) -> None:
     from labkit.cloud.aws.checksums import checksum
 
     def compute(body: bytes, algorithm: str, encode_base64: bool = True) -> bytes:
-        from base64 import b64decode
-
         value = checksum(algorithm, body).encode()
         return value if encode_base64 else b64decode(value)
 
@@ -241,6 +266,8 @@ def _headers(service: str, headers: dict[str, Any], request_id: str) -> list[tup
             ("server", "AmazonS3"),
             *kept,
         ]
+    if service == "iam":
+        kept = [("content-type", "text/xml"), *((name, value) for name, value in kept if name != "content-type")]
     return [("x-amzn-requestid", request_id), *kept]
 
 
