@@ -109,3 +109,11 @@ OPERATIONS = {
     "ListMetrics": list_metrics,
     "PutMetricData": put_metric_data,
 }
+NOTES = {
+    "GetMetricData": (
+        "metric math but for ANOMALY_DETECTION_BAND, INSIGHT_RULE_METRIC, SEARCH, SERVICE_QUOTA, STDDEV and the like; no "
+        "Metrics Insights queries, no dynamic labels; statistics: the five simple ones and percentiles"
+    ),
+    "GetMetricStatistics": "the five simple statistics and percentiles; trimmed and winsorized ones refuse",
+    "PutMetricData": "no entities",
+}

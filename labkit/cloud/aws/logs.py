@@ -215,6 +215,22 @@ OPERATIONS = {
     "UntagLogGroup": untag_log_group,
     "UntagResource": untag_resource,
 }
+SHAPE_ONLY = frozenset(
+    (
+        "ListTagsForResource",
+        "ListTagsLogGroup",
+        "TagLogGroup",
+        "TagResource",
+        "UntagLogGroup",
+        "UntagResource",
+    )
+)
+NOTES = {
+    "CreateLogGroup": "of class STANDARD; there are no KMS keys and no deletion protection",
+    "DescribeLogGroups": "no linked accounts",
+    "FilterLogEvents": "every kind of filter pattern",
+    "PutLogEvents": "no entities; nothing is forwarded, since there are no subscription and metric filters",
+}
 
 
 def inventory(cloud: AwsCloud) -> dict[str, list[str]]:

@@ -126,11 +126,6 @@ class Clock:
         """Has ``action`` called when ``delay`` of lab time has passed."""
         return self.at(self.now() + delay, action, name)
 
-    def upcoming(self) -> list[Due]:
-        """What is scheduled, the earliest first."""
-        with self._changed:
-            return sorted(self._due)
-
     def firings(self) -> list[Firing]:
         """The last things that fired, by themselves or in an advance, the oldest first."""
         with self._changed:

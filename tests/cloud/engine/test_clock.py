@@ -157,7 +157,7 @@ class TestAdvance:
         for number, (now, firing) in enumerate(zip(fired, firings, strict=True), 1):
             assert abs(firing.at - (start + number * 30 * DAY)) < SECOND
             assert timedelta(0) <= now - firing.at < SECOND
-        assert [due.name for due in clock.upcoming()] == ["monthly"]
+        assert len(clock.advance(30 * DAY)) == 1
 
     def test_ties_fire_in_the_order_of_scheduling(self, clock: Clock) -> None:
         when = clock.now() + DAY
