@@ -6,19 +6,24 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 
 class Echo:
     """Answers with its own name and what it was sent; obeys orders in the body."""
 
-    def __init__(self, folder: Path, name: str = "echo", fail: str = "") -> None:
+    def __init__(self, folder: Path, name: str = "echo", fail: str = "", imports: Sequence[str] = ()) -> None:
         self.folder = folder
         self.name = name
         self.fail = fail
+        self.imports = imports
 
     def load(self) -> None:
         print(f"{self.name} loads from {self.folder.name}")
+        for name in self.imports:
+            import_module(name)
         if self.fail == "raise":
             raise RuntimeError("no model here")
         if self.fail == "exit":
@@ -38,6 +43,10 @@ class Echo:
             return 200, {}, str(os.getpid()).encode()
         if order == "env":
             return 200, {}, repr(sorted(os.environ)).encode()
+        if order == "threads":
+            import threadpoolctl
+
+            return 200, {}, repr([pool["num_threads"] for pool in threadpoolctl.threadpool_info()]).encode()
         if order.startswith("fail"):
             print(order)
             return 500, {}, b"failed"

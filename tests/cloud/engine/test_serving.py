@@ -11,6 +11,7 @@ import textwrap
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -69,6 +70,13 @@ def test_a_replica_has_only_the_environment_it_was_given(endpoint, tmp_path, mon
     names = eval(endpoint.invoke({}, b"env").body)
     assert "MINE" in names
     assert "AWS_PROFILE" not in names
+
+
+@pytest.mark.parametrize(("variable", "threads"), [({}, 1), ({"OMP_NUM_THREADS": "2"}, 2)])
+def test_a_models_libraries_use_one_thread_unless_its_environment_asks_for_more(endpoint, tmp_path, variable, threads):
+    made = spec(tmp_path, imports=["numpy"])
+    endpoint.deploy([replace(made, server=replace(made.server, env={**made.server.env, **variable}))])
+    assert set(eval(endpoint.invoke({}, b"threads").body)) == {threads}
 
 
 def test_traffic_follows_the_weights(endpoint, tmp_path):
