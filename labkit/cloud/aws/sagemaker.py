@@ -41,6 +41,19 @@ OPERATIONS: dict[str, Callable[[Call, dict[str, Any]], dict[str, Any] | None]] =
     "DeleteTags": sagemaker_tags.delete_tags,
 }
 
+#: Operations whose record is their whole effect.
+SHAPE_ONLY = frozenset(("AddTags", "DeleteTags", "ListTags"))
+
+NOTES = {
+    "CreateModel": "one container, its model data an archive or files; VpcConfig is kept and has no effect; "
+    "multi-model endpoints, inference pipelines and the model registry refuse",
+    "CreateEndpointConfig": "instances and weights; an instance is a process on this machine, whatever its type; "
+    "serverless, asynchronous, shadow variants, data capture and explanations refuse",
+    "CreateEndpoint": "any image but scikit-learn's ends in Failed; a requirements.txt is checked, not installed",
+    "UpdateEndpoint": "all traffic at once; canary, linear and rolling updates, baking and alarms refuse",
+    "UpdateEndpointWeightsAndCapacities": "an instance is a process on this machine",
+}
+
 
 def inventory(cloud: AwsCloud) -> dict[str, list[str]]:
     """The names of what a learner made, by kind, in every region."""

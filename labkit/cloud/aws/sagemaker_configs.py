@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from labkit.cloud.aws.errors import AwsError, refusal
+from labkit.cloud.aws.errors import AwsError
+from labkit.cloud.aws.refusals import part_of
 from labkit.cloud.aws.sagemaker_listing import page
 from labkit.cloud.aws.sagemaker_state import EndpointConfig, State, add, arn, get
 from labkit.cloud.aws.sagemaker_tags import as_dict
@@ -40,11 +41,11 @@ _NOT_SERVED_OF_VARIANTS = {
 
 def create_endpoint_config(call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
     name = parameters["EndpointConfigName"]
-    _check_config(parameters)
+    _check_config(call, parameters)
     state = call.store(State)
     names: set[str] = set()
     for variant in parameters["ProductionVariants"]:
-        _check_variant(variant)
+        _check_variant(call, variant)
         if variant["VariantName"] in names:
             message = f"Duplicate variant name {variant['VariantName']}: each production variant needs its own."
             raise AwsError("ValidationException", message)
@@ -91,37 +92,32 @@ def delete_endpoint_config(call: Call, parameters: dict[str, Any]) -> None:
         del state.configs[parameters["EndpointConfigName"].lower()]
 
 
-def _check_config(parameters: Mapping[str, Any]) -> None:
+def _check_config(call: Call, parameters: Mapping[str, Any]) -> None:
     for name, what in _NOT_SERVED.items():
         if parameters.get(name):
-            raise _not_served(f"{what} ({name})")
+            raise part_of(call, f"{what} ({name})")
     if parameters.get("DataCaptureConfig", {}).get("EnableCapture"):
-        raise _not_served("data capture (DataCaptureConfig)")
+        raise part_of(call, "data capture (DataCaptureConfig)")
     metrics = parameters.get("MetricsConfig", {})
     if metrics.get("EnableEnhancedMetrics") or metrics.get("EnableDetailedObservability"):
-        raise _not_served("enhanced metrics (MetricsConfig)")
+        raise part_of(call, "enhanced metrics (MetricsConfig)")
 
 
-def _check_variant(variant: Mapping[str, Any]) -> None:
+def _check_variant(call: Call, variant: Mapping[str, Any]) -> None:
     name = variant["VariantName"]
     for part, what in _NOT_SERVED_OF_VARIANTS.items():
         if part in variant:
-            raise _not_served(f"{what} ({part} of variant {name})")
+            raise part_of(call, f"{what} ({part} of variant {name})")
     if variant.get("EnableSSMAccess"):
-        raise _not_served(f"access to instances (EnableSSMAccess of variant {name})")
+        raise part_of(call, f"access to instances (EnableSSMAccess of variant {name})")
     if variant.get("RoutingConfig", {}).get("RoutingStrategy", "RANDOM") not in (
         "RANDOM",
         "LEAST_OUTSTANDING_REQUESTS",
     ):
-        raise _not_served(f"routing by prefix or cache (RoutingConfig of variant {name})")
+        raise part_of(call, f"routing by prefix or cache (RoutingConfig of variant {name})")
     if "ModelName" not in variant:
-        raise _not_served(f"inference components (variant {name} without ModelName)")
+        raise part_of(call, f"inference components (variant {name} without ModelName)")
     for part in ("InstanceType", "InitialInstanceCount"):
         if part not in variant:
             message = f"{part} is missing in production variant {name}: it is required for instance-based endpoints."
             raise AwsError("ValidationException", message)
-
-
-def _not_served(what: str) -> AwsError:
-    why = f"The local clouds do not serve {what} yet; see docs/fidelity.md."
-    return refusal("sagemaker", "CreateEndpointConfig", why)

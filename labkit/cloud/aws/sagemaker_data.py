@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from labkit.cloud.aws import hosts, model_package, moto_base, storage
-from labkit.cloud.aws.errors import AwsError, refusal
+from labkit.cloud.aws.errors import AwsError
 from labkit.cloud.aws.hosts import Target
+from labkit.cloud.aws.refusals import part_of
 from labkit.cloud.engine.access import Caller
 from labkit.cloud.engine.audit import Event
 from labkit.cloud.engine.errors import CloudError
@@ -42,7 +43,7 @@ class Source:
     is_archive: bool = True
 
 
-def source_of(container: Mapping[str, Any]) -> Source | None:
+def source_of(call: Call, container: Mapping[str, Any]) -> Source | None:
     """The model data that a container's definition names; raises :class:`AwsError` when it cannot be served."""
     url, given = container.get("ModelDataUrl"), container.get("ModelDataSource")
     if url is not None and given is not None:
@@ -56,8 +57,7 @@ def source_of(container: Mapping[str, Any]) -> Source | None:
         raise AwsError("ValidationException", "ModelDataSource is empty: give its S3DataSource.")
     for name in _NOT_SERVED:
         if name in data:
-            why = f"The local clouds do not serve {name} of a model data source yet; see docs/fidelity.md."
-            raise refusal("sagemaker", "CreateModel", why)
+            raise part_of(call, f"{name} of a model data source")
     url, is_prefix, is_archive = data["S3Uri"], data["S3DataType"] == "S3Prefix", data["CompressionType"] == "Gzip"
     if is_prefix and is_archive:
         raise AwsError("ValidationException", "CompressionType Gzip needs S3DataType S3Object: it is one archive.")
@@ -95,7 +95,7 @@ def described(container: Mapping[str, Any]) -> dict[str, Any]:
 
 def check(call: Call, container: Mapping[str, Any], role: str) -> None:
     """Raises what CreateModel answers when the model data is missing, elsewhere or not the role's to read."""
-    source = source_of(container)
+    source = source_of(call, container)
     if source is None:
         return
     region = storage.bucket_region(source.bucket)

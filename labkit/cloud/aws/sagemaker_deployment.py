@@ -96,7 +96,7 @@ def prepare(call: Call, endpoint: str, wanted: Wanted) -> tuple[Variant, ModelSe
         _check_requirements(code / "requirements.txt", wanted.name, output)
         server = ModelServer(
             container=CONTAINER,
-            options={"code": str(code)},
+            options={"code": str(code), "scikit_learn": sklearn_images.scikit_learn_of(wanted.image)},
             folder=folder / "model",
             env=_environment(call, model, folder, token),
             output=output,
@@ -139,7 +139,7 @@ def _lay_out(call: Call, model: Model, folder: Path, limit: int) -> Path:
     try:
         for part in ("model", "code", "tmp"):
             (folder / part).mkdir(parents=True)
-        source = sagemaker_data.source_of(model.container)
+        source = sagemaker_data.source_of(call, model.container)
         if source is not None:
             sagemaker_data.fetch(call, source, model.role, folder / "model", limit)
         if submitted.startswith("s3://"):

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from labkit.cloud.aws.errors import AwsError, refusal
+from labkit.cloud.aws.errors import AwsError
+from labkit.cloud.aws.refusals import part_of
 from labkit.cloud.aws.sagemaker_deployment import Wanted
 from labkit.cloud.aws.sagemaker_hosting import Endpoint
 from labkit.cloud.aws.sagemaker_listing import page
@@ -168,7 +169,7 @@ def _check_asked(call: Call, endpoint: Endpoint, asked: Mapping[str, Mapping[str
         raise AwsError("ValidationException", message)
     for name, wanted in asked.items():
         if "ServerlessUpdateConfig" in wanted:
-            raise _not_served(call, f"serverless endpoints (ServerlessUpdateConfig of variant {name})")
+            raise part_of(call, f"serverless endpoints (ServerlessUpdateConfig of variant {name})")
         if wanted.get("DesiredInstanceCount") == 0:
             message = f"DesiredInstanceCount of variant {name} has to be 1 at least: no scaling policy is in force."
             raise AwsError("ValidationException", message)
@@ -250,16 +251,12 @@ def _check_deployment(call: Call, config: Mapping[str, Any] | None) -> None:
         return
     for part, what in (("RollingUpdatePolicy", "rolling updates"), ("AutoRollbackConfiguration", "rollback by alarms")):
         if part in config:
-            raise _not_served(call, f"{what} ({part})")
+            raise part_of(call, f"{what} ({part})")
     policy = config.get("BlueGreenUpdatePolicy", {})
     routing = policy.get("TrafficRoutingConfiguration", {})
     if routing.get("Type", "ALL_AT_ONCE") != "ALL_AT_ONCE":
-        raise _not_served(call, f"shifting traffic in steps (TrafficRoutingConfiguration {routing['Type']})")
+        raise part_of(call, f"shifting traffic in steps (TrafficRoutingConfiguration {routing['Type']})")
     if routing.get("WaitIntervalInSeconds"):
-        raise _not_served(call, "a baking period (WaitIntervalInSeconds other than 0)")
+        raise part_of(call, "a baking period (WaitIntervalInSeconds other than 0)")
     if policy.get("TerminationWaitInSeconds"):
-        raise _not_served(call, "keeping the old fleet (TerminationWaitInSeconds other than 0)")
-
-
-def _not_served(call: Call, what: str) -> AwsError:
-    return refusal("sagemaker", call.operation, f"The local clouds do not serve {what} yet; see docs/fidelity.md.")
+        raise part_of(call, "keeping the old fleet (TerminationWaitInSeconds other than 0)")

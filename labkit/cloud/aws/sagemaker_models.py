@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from labkit.cloud.aws import sagemaker_data, sklearn_images
-from labkit.cloud.aws.errors import AwsError, refusal
+from labkit.cloud.aws.errors import AwsError
+from labkit.cloud.aws.refusals import part_of
 from labkit.cloud.aws.sagemaker_listing import page
 from labkit.cloud.aws.sagemaker_state import Model, State, add, arn, get, refuse_existing
 from labkit.cloud.aws.sagemaker_tags import as_dict
@@ -31,8 +32,8 @@ def create_model(call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
     name = parameters["ModelName"]
     state = call.store(State)
     refuse_existing(call, state.models, "model", name)
-    container = _only_container(parameters)
-    _check_container(container)
+    container = _only_container(call, parameters)
+    _check_container(call, container)
     role = parameters.get("ExecutionRoleArn")
     if role is None:
         raise AwsError("ValidationException", "ExecutionRoleArn is missing: the container needs a role to run as.")
@@ -96,27 +97,27 @@ def role_problem(call: Call, role: str) -> str | None:
     )
 
 
-def _only_container(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+def _only_container(call: Call, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
     primary, containers = parameters.get("PrimaryContainer"), parameters.get("Containers") or []
     if primary is not None and containers:
         raise AwsError("ValidationException", "Use PrimaryContainer or Containers, not both.")
     if len(containers) > 1:
-        raise _not_served("inference pipelines (Containers with more than one)")
+        raise part_of(call, "inference pipelines (Containers with more than one)")
     if "InferenceExecutionConfig" in parameters:
-        raise _not_served("InferenceExecutionConfig, which is for several containers")
+        raise part_of(call, "InferenceExecutionConfig, which is for several containers")
     if primary is None and not containers:
         raise AwsError("ValidationException", "PrimaryContainer is missing: it names the image and the model data.")
     return containers[0] if primary is None else primary
 
 
-def _check_container(container: Mapping[str, Any]) -> None:
+def _check_container(call: Call, container: Mapping[str, Any]) -> None:
     for name, what in _NOT_SERVED.items():
         if name in container:
-            raise _not_served(f"{what} ({name})")
+            raise part_of(call, f"{what} ({name})")
     if container.get("Mode") == "MultiModel":
-        raise _not_served("multi-model endpoints (Mode MultiModel)")
+        raise part_of(call, "multi-model endpoints (Mode MultiModel)")
     if container.get("ImageConfig", {}).get("RepositoryAccessMode") == "Vpc":
-        raise _not_served("images from a registry in a VPC (RepositoryAccessMode Vpc)")
+        raise part_of(call, "images from a registry in a VPC (RepositoryAccessMode Vpc)")
     image = container.get("Image")
     if image is None:
         raise AwsError("ValidationException", "Image is missing: it names the container image of the model.")
@@ -124,7 +125,3 @@ def _check_container(container: Mapping[str, Any]) -> None:
         # Whether the kit serves an image shows when an endpoint is made of it, where SageMaker pulls it, too.
         message = f'Using non-ECR image "{image}" without Vpc repository access mode is not supported.'
         raise AwsError("ValidationException", message)
-
-
-def _not_served(what: str) -> AwsError:
-    return refusal("sagemaker", "CreateModel", f"The local clouds do not serve {what} yet; see docs/fidelity.md.")

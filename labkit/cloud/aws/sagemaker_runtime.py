@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from labkit.cloud.aws.errors import AwsError, refusal
+from labkit.cloud.aws.errors import AwsError
+from labkit.cloud.aws.refusals import part_of
 from labkit.cloud.aws.sagemaker_deployment import log_group
 from labkit.cloud.aws.sagemaker_hosting import Endpoint
 from labkit.cloud.aws.sagemaker_state import State
@@ -62,7 +63,7 @@ def invoke_endpoint(call: Call, parameters: dict[str, Any]) -> Response:
     if len(body) > LARGEST_CONTENT:
         raise AwsError("413", f"HTTP content length exceeded {LARGEST_CONTENT} bytes.", 413)
     endpoint = _endpoint(call, parameters)
-    _check(endpoint, parameters)
+    _check(call, endpoint, parameters)
     headers = {
         name: parameters[parameter]
         for name, parameter in (
@@ -103,6 +104,11 @@ def invoke_endpoint(call: Call, parameters: dict[str, Any]) -> Response:
 
 OPERATIONS: dict[str, Callable[[Call, dict[str, Any]], Response]] = {"InvokeEndpoint": invoke_endpoint}
 
+NOTES = {
+    "InvokeEndpoint": "endpoints with one model a variant; explanations, inference components, sessions and "
+    "multi-model targets refuse"
+}
+
 
 def _endpoint(call: Call, parameters: Mapping[str, Any]) -> Endpoint:
     """The endpoint, which the runtime tells apart by case and does not know until it serves."""
@@ -116,11 +122,10 @@ def _endpoint(call: Call, parameters: Mapping[str, Any]) -> Endpoint:
     return endpoint
 
 
-def _check(endpoint: Endpoint, parameters: Mapping[str, Any]) -> None:
+def _check(call: Call, endpoint: Endpoint, parameters: Mapping[str, Any]) -> None:
     for name, what in _NOT_SERVED.items():
         if name in parameters:
-            why = f"The local clouds do not serve {what} ({name}) yet; see docs/fidelity.md."
-            raise refusal(SERVICE, "InvokeEndpoint", why)
+            raise part_of(call, f"{what} ({name})")
     if "TargetModel" in parameters:
         message = f"Endpoint {endpoint.name} is not a multi-model endpoint and does not support target model header."
         raise AwsError("ValidationError", message)

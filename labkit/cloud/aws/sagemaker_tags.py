@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from labkit.cloud.aws.errors import AwsError, refusal
+from labkit.cloud.aws.errors import AwsError
+from labkit.cloud.aws.refusals import part_of
 from labkit.cloud.aws.sagemaker_state import KINDS, State, get
 
 if TYPE_CHECKING:
@@ -59,8 +60,7 @@ def _tags_of(call: Call, resource: str) -> dict[str, str]:
     _, _, _, region, account, path = resource.split(":", 5)
     kind, _, name = path.partition("/")
     if kind not in KINDS:
-        why = f"The local clouds do not serve tags of {kind} resources yet; see docs/fidelity.md."
-        raise refusal("sagemaker", call.operation, why)
+        raise part_of(call, f"tags of {kind} resources")
     if (region, account) != (call.region, call.account):
         raise AwsError("ValidationException", f'Could not find {KINDS[kind]} "{resource}".')
     state = call.store(State)

@@ -26,6 +26,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -58,11 +59,13 @@ class Container:
 
     ``folder`` holds the unpacked model package. ``code`` is where the learner's module is when it came apart from the
     package (``SAGEMAKER_SUBMIT_DIRECTORY`` on S3); otherwise ``SAGEMAKER_SUBMIT_DIRECTORY`` below ``/opt/ml/model``,
-    or the package's own ``code/``. The other variables are read from the process's environment.
+    or the package's own ``code/``. The other variables are read from the process's environment. ``scikit_learn`` is
+    the version in the image: the log says so when another one is installed here.
     """
 
-    def __init__(self, folder: Path, code: str | None = None) -> None:
+    def __init__(self, folder: Path, code: str | None = None, scikit_learn: str = "") -> None:
         self._folder = folder
+        self._scikit_learn = scikit_learn
         self._code = Path(code) if code else code_folder(folder, os.environ.get("SAGEMAKER_SUBMIT_DIRECTORY", ""))
         self._program = os.environ.get("SAGEMAKER_PROGRAM", "")
         self._accept = os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", encoders.JSON)
@@ -71,6 +74,7 @@ class Container:
 
     def load(self) -> None:
         """Imports the learner's module and calls its ``model_fn``; what that raises is raised."""
+        self._compare_versions()
         try:
             module = self._import()
             self._transform = _transform_of(module)
@@ -92,6 +96,14 @@ class Container:
             traceback.print_exc()
             _explain(error)
             return 500, {"content-type": _HTML}, INTERNAL_SERVER_ERROR.encode()
+
+    def _compare_versions(self) -> None:
+        here = metadata.version("scikit-learn")
+        if self._scikit_learn and not f"{here}.".startswith(f"{self._scikit_learn}."):
+            print(
+                f"This container runs scikit-learn {here}; the image on AWS has {self._scikit_learn}, and may not load "
+                "a model that was saved with another version."
+            )
 
     def _import(self) -> ModuleType:
         if not self._program:

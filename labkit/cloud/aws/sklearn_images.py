@@ -75,6 +75,11 @@ def refusal(image: str, region: str) -> str | None:
     )
 
 
+def scikit_learn_of(image: str) -> str:
+    """The version of scikit-learn in a served image, as far as its name tells it: ``1.2``, ``0.20.0``."""
+    return image.rpartition(":")[2].partition("-")[0]
+
+
 def resolved(image: str) -> str:
     """The form with a digest that DescribeEndpoint shows. Nothing is pulled, so the digest is of the path itself."""
     repository = image.partition(":")[0]

@@ -262,6 +262,7 @@ def test_a_body_that_is_too_large(world: World, doubler: str, engine: Engine) ->
         ({"TargetContainerHostname": "second"}, "ValidationError", "does not support target container hostname header"),
         ({"EnableExplanations": "`true`"}, "NotImplementedException", "(EnableExplanations)"),
         ({"InferenceComponentName": "part"}, "NotImplementedException", "(InferenceComponentName)"),
+        ({"PrefixAwareId": "p"}, "NotImplementedException", "(PrefixAwareId)"),
         ({"SessionId": "NEW_SESSION"}, "NotImplementedException", "(SessionId)"),
         ({"CustomAttributes": "x" * 1025}, "ValidationError", "at 'customAttributes' failed to satisfy constraint"),
     ],

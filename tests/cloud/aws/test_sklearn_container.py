@@ -6,6 +6,7 @@ import io
 import json
 import sys
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import numpy
@@ -235,6 +236,17 @@ def test_the_log_says_what_aws_needs_when_the_program_is_left_out(
     monkeypatch.setenv("SAGEMAKER_PROGRAM", "inference.py")
     loaded(tmp_path)
     assert capsys.readouterr().out == ""
+
+
+def test_the_log_tells_when_the_images_scikit_learn_is_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAGEMAKER_PROGRAM", "inference.py")
+    here = ".".join(metadata.version("scikit-learn").split(".")[:2])
+    Container(package(tmp_path), scikit_learn=here).load()
+    assert capsys.readouterr().out == ""
+    Container(package(tmp_path), scikit_learn="0.20.0").load()
+    assert "the image on AWS has 0.20.0, and may not load a model" in capsys.readouterr().out
 
 
 def test_the_log_explains_an_absolute_path_below_opt_ml(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
