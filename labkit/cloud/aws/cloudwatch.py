@@ -111,8 +111,8 @@ OPERATIONS = {
 }
 NOTES = {
     "GetMetricData": (
-        "metric math but for ANOMALY_DETECTION_BAND, INSIGHT_RULE_METRIC, SEARCH, SERVICE_QUOTA, STDDEV and the like; no "
-        "Metrics Insights queries, no dynamic labels; statistics: the five simple ones and percentiles"
+        "the five simple statistics and percentiles; metric math without ANOMALY_DETECTION_BAND, DB_PERF_INSIGHTS, "
+        "INSIGHT_RULE_METRIC, LAMBDA, SEARCH, SERVICE_QUOTA and STDDEV; no Metrics Insights queries, no dynamic labels"
     ),
     "GetMetricStatistics": "the five simple statistics and percentiles; trimmed and winsorized ones refuse",
     "PutMetricData": "no entities",

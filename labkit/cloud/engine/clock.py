@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from labkit.cloud.engine.errors import CloudError, Conflict, Invalid, LimitExceeded, Unavailable
+from labkit.cloud.engine.errors import CloudError, Conflict, Invalid, LimitExceeded, TimedOut, Unavailable
 
 #: Firings that one advance allows, and that :meth:`Clock.firings` remembers.
 FIRINGS = 1_000
@@ -142,20 +142,21 @@ class Clock:
         ``progress`` gets lines for people. If it raises, the advance ends where it is.
 
         Raises :class:`Invalid` for a length that is not positive or beyond ``LONGEST_ADVANCE``, :class:`Conflict`
-        while another advance is under way, and :class:`LimitExceeded` in place of firing number 1,001: the clock
+        while another advance is under way or from an action, and :class:`LimitExceeded` in place of firing number 1,001: the clock
         then stands at the thousandth, and what was due after it still is.
         """
         if not timedelta(0) < by <= LONGEST_ADVANCE:
             raise Invalid(f"The clock can be advanced by more than 0 s and at most {LONGEST_ADVANCE.days} days.")
         report = progress or _silent
         with self._changed:
-            if self._advancing:
+            if self._advancing or threading.current_thread() is self._driver:
                 raise Conflict("The clock is being advanced already; try again when that has finished.")
             self._advancing = True
         try:
             with self._changed:
                 # An action that the driver is in the middle of belongs to the time before.
-                self._changed.wait_for(lambda: not self._firing)
+                if not self._changed.wait_for(lambda: not self._firing, self.patience):
+                    raise TimedOut(f"Something that became due has not been started after {self.patience:g} s.")
                 going_on, self._going_on = self._going_on, []
             for name, work in going_on:
                 self._finish(name, work, report)

@@ -12,7 +12,7 @@ import pytest
 
 from labkit.cloud.engine import clock as clock_module
 from labkit.cloud.engine.clock import Clock, duration
-from labkit.cloud.engine.errors import Conflict, Invalid, LimitExceeded, Unavailable
+from labkit.cloud.engine.errors import Conflict, Invalid, LimitExceeded, TimedOut, Unavailable
 
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
@@ -283,6 +283,26 @@ class TestAdvance:
     def test_an_action_cannot_advance_the_clock(self, clock: Clock) -> None:
         clock.after(DAY, lambda: clock.advance(DAY), "meddler")  # type: ignore[arg-type, return-value]
         assert "being advanced already" in clock.advance(2 * DAY)[0].error
+        clock.after(timedelta(0), lambda: clock.advance(DAY), "meddler")  # type: ignore[arg-type, return-value]
+        until(lambda: len(clock.firings()) == 2)
+        assert "being advanced already" in clock.firings()[1].error
+
+    def test_it_waits_for_what_is_being_started(self) -> None:
+        clock = Clock(patience=0.2)
+        started, go_on = threading.Event(), threading.Event()
+
+        def slow() -> None:
+            started.set()
+            go_on.wait(5)
+
+        clock.after(timedelta(0), slow, "slow")
+        assert started.wait(5)
+        with pytest.raises(TimedOut, match=r"has not been started after 0\.2 s"):
+            clock.advance(DAY)
+        assert clock.offset == timedelta(0)
+        go_on.set()
+        clock.advance(DAY)
+        clock.close()
 
     @pytest.mark.parametrize("by", [timedelta(0), -DAY, 36_500 * DAY])
     def test_a_length_that_makes_no_sense_is_refused(self, clock: Clock, by: timedelta) -> None:
