@@ -142,8 +142,9 @@ class Clock:
         ``progress`` gets lines for people. If it raises, the advance ends where it is.
 
         Raises :class:`Invalid` for a length that is not positive or beyond ``LONGEST_ADVANCE``, :class:`Conflict`
-        while another advance is under way or from an action, and :class:`LimitExceeded` in place of firing number 1,001: the clock
-        then stands at the thousandth, and what was due after it still is.
+        while another advance is under way or from an action, :class:`TimedOut` when what is being started as time
+        passes does not return, and :class:`LimitExceeded` in place of firing number 1,001: the clock then stands at
+        the thousandth, and what was due after it still is.
         """
         if not timedelta(0) < by <= LONGEST_ADVANCE:
             raise Invalid(f"The clock can be advanced by more than 0 s and at most {LONGEST_ADVANCE.days} days.")
