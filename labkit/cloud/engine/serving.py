@@ -152,6 +152,12 @@ class Endpoint:
         for variant, count in variants.items():
             variant.scale(count)
 
+    def draw(self) -> str | None:
+        """The name of a variant drawn by weight, for :meth:`invoke`; None when none takes traffic."""
+        with self._lock:
+            drawn = self._draw()
+        return drawn.name if drawn else None
+
     def variants(self) -> list[VariantState]:
         with self._lock:
             return [variant.state() for variant in self._variants.values()]
@@ -198,11 +204,15 @@ class Endpoint:
         if name is not None:
             self._require({name: None})
             return self._variants[name]
-        weighted = [variant for variant in self._variants.values() if variant.weight > 0]
-        if not weighted:
+        drawn = self._draw()
+        if drawn is None:
             raise Unavailable(f"Endpoint {self.name} has no variant that takes traffic.")
-        if len(weighted) == 1:
-            return weighted[0]
+        return drawn
+
+    def _draw(self) -> _Variant | None:
+        weighted = [variant for variant in self._variants.values() if variant.weight > 0]
+        if len(weighted) < 2:
+            return weighted[0] if weighted else None
         return self._random.choices(weighted, [variant.weight for variant in weighted])[0]
 
 

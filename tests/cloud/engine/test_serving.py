@@ -83,12 +83,15 @@ def test_traffic_follows_the_weights(endpoint, tmp_path):
     endpoint.deploy([spec(tmp_path, "blue", weight=9), spec(tmp_path, "green", weight=1)])
     seen = Counter(endpoint.invoke({}, b"x").variant for _ in range(1000))
     assert abs(seen["green"] - 100) <= 4 * math.sqrt(1000 * 0.1 * 0.9)
+    drawn = Counter(endpoint.draw() for _ in range(1000))
+    assert abs(drawn["green"] - 100) <= 4 * math.sqrt(1000 * 0.1 * 0.9)
     endpoint.set_weights({"blue": 0})
     assert {endpoint.invoke({}, b"x").variant for _ in range(50)} == {"green"}
     assert endpoint.invoke({}, b"x", variant="blue").variant == "blue"
 
 
 def test_unknown_variants_and_no_traffic(endpoint, tmp_path):
+    assert endpoint.draw() is None
     with pytest.raises(Unavailable):
         endpoint.invoke({}, b"x")
     endpoint.deploy([spec(tmp_path)])
