@@ -14,6 +14,7 @@ import threading
 import uuid
 from base64 import b32encode, b64decode
 from collections.abc import Callable
+from copy import copy
 from functools import lru_cache, wraps
 from html import unescape
 from io import BytesIO
@@ -97,9 +98,11 @@ def _module(service: str, part: str) -> ModuleType:
 
 
 def _import(service: str, part: str) -> ModuleType:
-    from moto.core import config, utils
+    from moto.core import common_models, config, utils
 
     utils.utcnow = _utcnow
+    # moto keeps every record that it ever made, for a console that is not served here.
+    common_models.BaseModel.__new__ = lambda kind, *_, **__: object.__new__(kind)
     config.default_user_config["iam"]["load_aws_managed_policies"] = True
     module = importlib.import_module(f"moto.{service}.{part}")
     for each in (importlib.import_module(f"moto.{service}.models"), module):
@@ -123,6 +126,16 @@ def _mend_iam(models: Any) -> None:
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-unique-ids
     """
     models.random_policy_id = lambda: _unique_id("ANPA")
+    read = models.IAMBackend._init_aws_policies
+    templates: list[Any] = []
+
+    def managed_policies(backend: Any) -> list[Any]:
+        if not templates:
+            templates.extend(read(backend))
+        return [copy(policy) for policy in templates]
+
+    # Reading AWS's 1,500 policies takes as long as all else that a reset does.
+    models.IAMBackend._init_aws_policies = managed_policies
     for kind, prefix in ((models.User, "AIDA"), (models.Group, "AGPA"), (models.InstanceProfile, "AIPA")):
         kind.__init__ = _with_id(kind.__init__, prefix)
 
@@ -153,6 +166,7 @@ def _mend_s3(models: Any, responses: Any) -> None:
     # moto stores a CRC32 under the names CRC32C and CRC64NVME when a native library is missing.
     models.compute_checksum = responses.compute_checksum = compute
     # Whether a bucket's policy lets a caller in is for engine.access to say; moto asks without knowing the caller.
+    models.FakeKey.__del__ = lambda self: self.dispose()
     models.FakeBucket.get_permission = lambda self, action, resource: PermissionResult.NEUTRAL
 
 
@@ -168,7 +182,12 @@ def reset() -> None:
     from moto.core.base_backend import BackendDict
 
     with _import_lock:
-        BackendDict.reset()
+        # moto's own reset makes every backend anew before it drops it.
+        used: list[Any] = vars(BackendDict)["_instances"]
+        for backends in used:
+            backends.clear()
+            getattr(backends, "bucket_accounts", {}).clear()
+        used.clear()
 
 
 # -- calling it ----------------------------------------------------------------------------------------------------
