@@ -22,7 +22,19 @@ if TYPE_CHECKING:
     from labkit.cloud.azure.front import AzureCloud, Call
 
 #: The modules whose ``ROUTES`` make the table.
-MODULES = ("operations", "groups", "storage_accounts", "supporting", "workspaces", "datastores")
+MODULES = (
+    "operations",
+    "groups",
+    "storage_accounts",
+    "supporting",
+    "workspaces",
+    "datastores",
+    "models",
+    "environments",
+    "codes",
+    "data_assets",
+    "computes",
+)
 AUDIENCES = (
     "https://management.core.windows.net/",
     "https://management.core.windows.net",
@@ -224,7 +236,7 @@ def _unknown(call: Call, segments: list[str], methods: dict[str, Route]) -> Azur
         return AzureError("InvalidResourceNamespace", f"The resource namespace '{namespace}' is invalid.", 404)
     known = {route.type.lower() for route in table().routes if route.namespace.lower() == namespace.lower()}
     parent = types.rpartition("/")[0].lower()
-    if known and parent in known and not _is_published(namespace, types):
+    if method != "POST" and known and parent in known and not _is_published(namespace, types):
         return AzureError(
             "InvalidResourceType",
             f"The resource type '{types}' could not be found in the namespace '{namespace}' for api version "

@@ -1,0 +1,68 @@
+"""Code: folders of scripts that deployments and jobs run, found again by the hash of their content.
+
+https://learn.microsoft.com/rest/api/azureml/code-versions
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from labkit.cloud.azure import asset_files, datastores, sas, storage_accounts
+from labkit.cloud.azure.assets import Kind
+from labkit.cloud.azure.errors import AzureError, refusal
+from labkit.cloud.azure.routes import WORKSPACE, Route
+
+if TYPE_CHECKING:
+    from labkit.cloud.azure.front import Call
+    from labkit.cloud.azure.resources import Resource
+
+#: How long the address of an upload is good for.
+UPLOAD_TIME = timedelta(hours=2)
+
+
+def _complete(call: Call, asked: dict[str, Any]) -> dict[str, Any]:
+    uri = asked.get("codeUri")
+    if not isinstance(uri, str) or not uri:
+        raise call.user_error("A code version needs a codeUri: where its files are.", 400, "BadArgument")
+    asset_files.place_of(call.cloud, call.workspace_id, uri)
+    return {name: value for name, value in asked.items() if value is not None}
+
+
+def _conflict(call: Call, version: Resource) -> AzureError:
+    return call.user_error("Asset paths cannot be updated.", 400, "ImmutableAsset")
+
+
+CODES = Kind("codes", "code", ("codeUri",), _complete, _conflict)
+
+
+def start_pending_upload(call: Call, names: dict[str, str]) -> dict[str, Any]:
+    """A new container for a code's files, and a signed address to upload them to."""
+    body = call.body()
+    kind = body.get("pendingUploadType") or "TemporaryBlobReference"
+    if kind not in ("TemporaryBlobReference", "None"):
+        raise refusal(f"pending uploads of type {kind}")
+    store = call.cloud.resources.require(f"{call.workspace_id}/datastores/{datastores.BLOBS}")
+    resource = storage_accounts.find(call.cloud, store.properties["accountName"])
+    if resource is None:
+        raise call.user_error("The workspace's storage account does not exist any more.", 400, "StorageNotFound")
+    account, container = resource.state, str(uuid.uuid4())
+    account.create_container(container)
+    signature = sas.container_sas(account.name, account.keys[0], container, "rwl", datetime.now(UTC), UPLOAD_TIME)
+    address = f"https://{account.name}.blob.core.windows.net/{container}"
+    return {
+        "pendingUploadType": kind,
+        "pendingUploadId": str(uuid.uuid4()),
+        "blobReferenceForConsumption": {
+            "blobUri": address,
+            "storageAccountArmId": resource.id,
+            "credential": {"credentialType": "SAS", "sasUri": f"{address}?{signature}"},
+        },
+    }
+
+
+ROUTES = [
+    *CODES.routes(),
+    Route("POST", f"{WORKSPACE}/codes/{{name}}/versions/{{version}}/startPendingUpload", start_pending_upload),
+]
