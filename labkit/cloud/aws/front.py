@@ -177,6 +177,8 @@ class AwsCloud:
             response = self._answer(call)
         except CloudError as error:
             failure = errors.of_engine(error, call.service)
+        except NotImplementedError:
+            failure = errors.refusal(call.service, call.operation)
         except Exception as error:
             log.exception("%s:%s failed", call.service, call.operation or "?")
             failure = _bug(call, error)
@@ -244,7 +246,12 @@ class AwsCloud:
         module = _own(call.service)
         function = module.OPERATIONS.get(operation.name) if module else None
         served = function is not None or operation.name in ALLOWED.get(call.service, {})
-        parameters = protocols.parse(operation, call.request, call.body, moto_request) if served else {}
+        try:
+            parameters = protocols.parse(operation, call.request, call.body, moto_request)
+        except AwsError:
+            if served:
+                raise
+            parameters = {}
         call.parameters = protocols.redacted(operation, parameters)
         self._authorize(call, parameters)
         if not served:
@@ -327,6 +334,7 @@ class AwsCloud:
 
     def _record(self, call: Call, status: int, failure: AwsError | None = None) -> None:
         """Writes the call to the audit trail."""
+        call.operation = call.operation or protocols.asked(call.service, call.request)
         self.engine.audit.record(
             Event(
                 at=self.engine.clock.now(),

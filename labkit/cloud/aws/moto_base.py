@@ -102,7 +102,7 @@ def _import(service: str, part: str) -> ModuleType:
 
     utils.utcnow = _utcnow
     # moto keeps every record that it ever made, for a console that is not served here.
-    common_models.BaseModel.__new__ = lambda kind, *_, **__: object.__new__(kind)
+    common_models.BaseModel.__new__ = lambda kind, *_, **__: object.__new__(kind)  # type: ignore[method-assign]
     config.default_user_config["iam"]["load_aws_managed_policies"] = True
     module = importlib.import_module(f"moto.{service}.{part}")
     for each in (importlib.import_module(f"moto.{service}.models"), module):

@@ -63,6 +63,15 @@ def protocol_of(service: str, request: Request) -> str:
     )
 
 
+def asked(service: str, request: Request) -> str:
+    """What a request calls its operation, for the record of one that went no further; ``""`` when it cannot be told."""
+    if service in ("s3", "sagemaker-runtime"):
+        return ""
+    if target := request.headers.get("x-amz-target"):
+        return target.rpartition(".")[2][:100]
+    return form_of(request).get("Action", "")[:100]
+
+
 def find(service: str, request: Request, moto_request: MotoRequest | None = None) -> Operation:
     """The operation that a request names. ``moto_request`` is needed for S3, which is routed by path.
 
