@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shlex
 import sys
+import tempfile
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -31,16 +34,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit status."""
     options = parser().parse_args(arguments)
     try:
-        return int(options.run(options))
+        status = int(options.run(options))
+        sys.stdout.flush()
+        return status
     except LabError as error:
         print(f"labkit: {error}", file=sys.stderr)
         return getattr(error, "status", 1)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Whoever read the output has heard enough.
-        sys.stderr.close()
+        # Whoever read the output has heard enough; what is left of it goes nowhere, also at the interpreter's end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:
+        with tempfile.NamedTemporaryFile("w", prefix="labkit-", suffix=".txt", delete=False) as report:
+            traceback.print_exc(file=report)
+        what = f"{type(error).__name__}: {error}"
+        print(f"labkit: Something failed that should not ({what}); how is written in {report.name}.", file=sys.stderr)
+        return 1
 
 
 def parser() -> argparse.ArgumentParser:
@@ -120,7 +131,8 @@ def clock(options: Options) -> int:
         fired = news["fired"]
         for each in fired:
             print(f"{_when(each['at'])}  {each['name']}{': ' + each['error'] if each['error'] else ''}")
-        print(f"{_count(len(fired), 'thing')} fell due and {'has' if len(fired) == 1 else 'have'} fired.")
+        if not fired:
+            print("Nothing fell due.")
     print(f"In the lab it is {_when(news['time'])}{_ahead(news['offset'])}.")
     return 0
 
@@ -226,10 +238,6 @@ def _ahead(seconds: float) -> str:
     return f", {timedelta(seconds=round(seconds))} ahead of this machine" if seconds >= 1 else ""
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}".capitalize()
-
-
 def duration(text: str) -> timedelta:
     """``31d``, ``90s``, ``1h30m``: numbers with their units, largest first or not."""
     if not re.fullmatch(r"(\d+(\.\d+)?[wdhms])+", text):
@@ -297,7 +305,14 @@ def _release_options(each: argparse.ArgumentParser) -> None:
 
 
 COMMANDS = (
-    Command("up", up, "start the local clouds", ["labkit up"], "Harmless when they run already.", _up_options),
+    Command(
+        "up",
+        up,
+        "start the local clouds",
+        ["labkit up", "labkit up --new-port"],
+        "Harmless when they run already.",
+        _up_options,
+    ),
     Command("down", down, "stop the local clouds", ["labkit down"], "What is in them is gone."),
     Command(
         "status",
@@ -311,7 +326,7 @@ COMMANDS = (
         "exec",
         execute,
         "run a command against the local clouds",
-        ["labkit exec -- aws s3 ls", "labkit exec --fresh -- python my_script.py"],
+        ["labkit exec -- aws s3 ls", "labkit exec --fresh -- python -m pytest my_tests"],
         "Starts them if need be. The exit status is the command's.",
         _execute_options,
     ),
@@ -344,7 +359,7 @@ COMMANDS = (
         "check",
         check,
         "run a lab's checks on the clouds as they stand",
-        ["labkit check beginner/aws"],
+        ["labkit check beginner/aws", "labkit check beginner/aws --folder ~/my-work/aws"],
         "Exits with 1 unless everything before the clean-up is right.",
         _check_options,
     ),

@@ -52,17 +52,25 @@ def execute(command: Sequence[str], *, fresh: bool, note: Progress) -> int:
 
 def _run(command: Sequence[str], variables: Mapping[str, str]) -> int:
     """Runs the command to its end, handing on the signals that come meanwhile."""
+    process: subprocess.Popen[bytes] | None = None
+    early: list[int] = []
+
+    def forward(number: int, _: object) -> None:
+        if process is None:
+            early.append(number)
+        elif not (number in _FROM_TERMINAL and _in_foreground()):
+            process.send_signal(number)
+
+    for number in _FORWARDED:
+        # What is ignored here (nohup) has to stay so: the command inherits it.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, forward)
     try:
         process = subprocess.Popen(command, env=variables)
     except OSError as error:
         raise CannotRun(command[0], error) from error
-
-    def forward(number: int, _: object) -> None:
-        if not (number in _FROM_TERMINAL and _in_foreground()):
-            process.send_signal(number)
-
-    for number in _FORWARDED:
-        signal.signal(number, forward)
+    for number in early:
+        process.send_signal(number)
     return process.wait()
 
 
