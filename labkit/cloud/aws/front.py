@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from labkit.cloud.aws import errors, hosts, moto_base, protocols, resources, runtime, signature, storage, validate
@@ -244,7 +243,7 @@ class AwsCloud:
         operation = protocols.find(call.service, call.request, moto_request)
         call.operation, call.protocol = operation.name, operation.protocol
         module = _own(call.service)
-        function = module.OPERATIONS.get(operation.name) if module else None
+        function = module.OPERATIONS.get(operation.name)
         served = function is not None or operation.name in ALLOWED.get(call.service, {})
         try:
             parameters = protocols.parse(operation, call.request, call.body, moto_request)
@@ -361,8 +360,7 @@ class AwsCloud:
         name, parameters = runtime.find(call)
         call.operation = name
         self._authorize(call, parameters)
-        module = _own(call.service)
-        function = module.OPERATIONS.get(name) if module else None
+        function = _own(call.service).OPERATIONS.get(name)
         if function is None:
             raise errors.refusal(call.service, name)
         result = function(call, parameters)
@@ -390,8 +388,7 @@ def _own(service: str) -> Any:
     ``OPERATIONS`` is its table from operation to function; ``check(call, parameters)``, where it has one, is called
     before any operation of the service, its own or moto's.
     """
-    name = f"{__package__}.{OWN[service]}"
-    return importlib.import_module(name) if find_spec(name) else None
+    return importlib.import_module(f"{__package__}.{OWN[service]}")
 
 
 def _target_of_scope(request: Request) -> Target | Refusal:

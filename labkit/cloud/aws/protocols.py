@@ -150,7 +150,7 @@ def parse(
     else:
         values, headers = form_of(request), dict(request.headers.items)
     try:
-        return PROTOCOL_PARSERS[operation.protocol](operation.model).parse(
+        parsed: dict[str, Any] = PROTOCOL_PARSERS[operation.protocol](operation.model).parse(
             {
                 "method": request.method,
                 "values": values,
@@ -166,6 +166,10 @@ def parse(
     except (ValueError, TypeError, AttributeError, KeyError, IndexError, OverflowError) as error:
         code = "InvalidArgument" if operation.service == "s3" else "MalformedInput"
         raise AwsError(code, f"A parameter of {operation.name} has a value of the wrong type ({error}).", 400) from None
+    if operation.protocol == "rest-xml" and "Metadata" in parsed:
+        # Names of user metadata are header names, which the WSGI layer below has capitalized.
+        parsed["Metadata"] = {name.lower(): value for name, value in parsed["Metadata"].items()}
+    return parsed
 
 
 def _decoded(request: Request, body: bytes) -> bytes:

@@ -42,6 +42,24 @@ SHAPE_ONLY = frozenset(
 if TYPE_CHECKING:
     from labkit.cloud.aws.front import Call
 
+_UPLOADS = (
+    "encryption with AWS KMS or customers' keys, Object Lock, ACLs and website redirects refuse; AES256 is told, as by "
+    "AWS, and nothing is encrypted"
+)
+NOTES = {
+    **dict.fromkeys(("CopyObject", "CreateMultipartUpload", "PutObject"), _UPLOADS),
+    "CreateBucket": "Object Lock, directory buckets and account-regional names refuse",
+    "DeletePublicAccessBlock": "requests without a signature are refused in any case",
+    "GetPublicAccessBlock": "requests without a signature are refused in any case",
+    "PutPublicAccessBlock": "requests without a signature are refused in any case",
+    "GetBucketAcl": "the owner has full control, as always when ACLs are disabled",
+    "GetObjectAcl": "the owner has full control, as always when ACLs are disabled",
+    "GetBucketEncryption": "nothing is encrypted",
+    "PutBucketEncryption": "AES256 only; nothing is encrypted",
+    "PutBucketPolicy": "the policy is not enforced yet",
+    "PutBucketVersioning": "MFA delete refuses",
+}
+
 #: Parameters that ask for what the kit does not do -> what that is.
 _NOT_SERVED = {
     "SSECustomerAlgorithm": "encryption with customers' keys (SSE-C)",

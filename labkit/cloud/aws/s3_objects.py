@@ -72,7 +72,7 @@ def metadata_of(call: Call, parameters: Mapping[str, Any]) -> dict[str, str]:
     if expires := call.request.headers.get("expires"):
         kept["Expires"] = expires
     for name, value in parameters.get("Metadata", {}).items():
-        kept[f"x-amz-meta-{name.lower()}"] = value
+        kept[f"x-amz-meta-{name}"] = value
     return kept
 
 

@@ -117,6 +117,12 @@ def _credentials(key: Key) -> dict[str, Any]:
     }
 
 
+NOTES = {
+    "AssumeRole": "the role's trust policy is evaluated; a condition operator that is not evaluated refuses; session "
+    "policies are kept and not enforced yet",
+    "GetFederationToken": "the policy is kept and not enforced yet",
+}
+
 OPERATIONS = {
     "AssumeRole": assume_role,
     "GetAccessKeyInfo": get_access_key_info,

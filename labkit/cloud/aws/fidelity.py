@@ -1,0 +1,144 @@
+"""``docs/fidelity.md``, its part on AWS: how far each operation of each served service is served.
+
+Written from the tables that decide it at run time, by ``python -m labkit.cloud.aws.fidelity``; a test fails when the
+file is out of date.
+"""
+
+from __future__ import annotations
+
+import importlib
+import textwrap
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from labkit.cloud.aws.front import OWN
+from labkit.cloud.aws.operations import ALLOWED, Fidelity
+from labkit.cloud.aws.protocols import model_of
+
+FILE = Path(__file__).parents[3] / "docs" / "fidelity.md"
+BEGIN = "<!-- AWS: written by `python -m labkit.cloud.aws.fidelity`, do not edit -->"
+END = "<!-- end of AWS -->"
+
+_HEAD = """\
+# What is served, and how far
+
+The local clouds do what an operation says, or refuse it; they never pretend.
+
+* **Works**: does what the vendor documents, within the limits that its note names.
+* **Shape only**: keeps a record, and that record is the whole effect here.
+* **Refused**: answers with an error in the service's own shape that names the operation (on AWS: HTTP 501,
+  `NotImplemented` or `NotImplementedException`). Parameters that ask for what is not done are refused in the same way.
+"""
+
+_INTRO = """\
+## AWS
+
+{served} of AWS's services are served, in the regions of the partition `aws`, for one account. Every other service
+refuses, with a sentence that names it. Signatures are verified (Signature Version 4 in all its forms; Version 2 for S3
+where AWS still takes it); policies are kept and not enforced yet, trust policies are. No API answers anonymous requests.
+
+| service | works | shape only | refused |
+|---|---:|---:|---:|
+{counts}
+
+To add an operation: write a function `(call, parameters) -> result` in the service's module under `labkit/cloud/aws`,
+name it in the module's `OPERATIONS` (a limit of it in `NOTES`), or add moto's to the allow-list in `operations.py` once
+a test through boto3 shows that it does what AWS documents; then write this file again.
+"""
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service's operations: how far each is served; those of :attr:`operations` that are not in it refuse."""
+
+    name: str
+    title: str
+    operations: tuple[str, ...]
+    served: Mapping[str, Fidelity]
+
+    def at(self, level: str) -> list[str]:
+        return [name for name in self.operations if name in self.served and self.served[name].level == level]
+
+    @property
+    def refused(self) -> list[str]:
+        return [name for name in self.operations if name not in self.served]
+
+
+def services() -> list[Service]:
+    """Every served service, as the front would serve it."""
+    return [_service(name) for name in OWN]
+
+
+def _service(name: str) -> Service:
+    module = importlib.import_module(f"labkit.cloud.aws.{OWN[name]}")
+    shapes: Iterable[str] = getattr(module, "SHAPE_ONLY", ())
+    notes: Mapping[str, str] = getattr(module, "NOTES", {})
+    served = dict(ALLOWED.get(name, {}))
+    for operation in module.OPERATIONS:
+        served[operation] = Fidelity("shape" if operation in shapes else "works", notes.get(operation, ""))
+    model = model_of(name)
+    return Service(name, str(model.metadata["serviceFullName"]), tuple(sorted(model.operation_names)), served)
+
+
+def section() -> str:
+    """The part of the file between :data:`BEGIN` and :data:`END`."""
+    all_services = services()
+    counts = "\n".join(
+        f"| {each.title} (`{each.name}`) | {len(each.at('works'))} | {len(each.at('shape'))} | {len(each.refused)} |"
+        for each in all_services
+    )
+    parts = [
+        _INTRO.format(served=_number(len(all_services)), counts=counts),
+        *(_described(each) for each in all_services),
+    ]
+    return "\n".join(parts)
+
+
+def _number(count: int) -> str:
+    words = ("None", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
+    return words[count] if count < len(words) else str(count)
+
+
+def _described(service: Service) -> str:
+    lines = [f"### {service.title} (`{service.name}`)", ""]
+    for level, title in (("works", "Works"), ("shape", "Shape only")):
+        if names := service.at(level):
+            lines += [f"**{title}**", "", *_bullets(names, service.served), ""]
+    if service.refused:
+        lines += [f"<details><summary>Refused ({len(service.refused)})</summary>", ""]
+        lines += [textwrap.fill(", ".join(service.refused), 118, break_long_words=False), "", "</details>", ""]
+    return "\n".join(lines)
+
+
+def _bullets(names: Iterable[str], served: Mapping[str, Fidelity]) -> list[str]:
+    """One bullet for the operations without a note, and one for each note."""
+    by_note: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        by_note[served[name].note].append(name)
+    return [
+        textwrap.fill(
+            ", ".join(listed) + (f": {note}" if note else ""), 118, initial_indent="* ", subsequent_indent="  "
+        )
+        for note, listed in sorted(by_note.items(), key=lambda pair: bool(pair[0]))
+    ]
+
+
+def document(current: str) -> str:
+    """The whole file, given what it is now: other clouds' parts are left as they are."""
+    part = f"{BEGIN}\n{section()}\n{END}\n"
+    before, begin, rest = current.partition(BEGIN)
+    if not begin:
+        return f"{current or _HEAD}\n{part}"
+    return before + part + rest.partition(f"{END}\n")[2]
+
+
+def main() -> None:
+    """Writes the file."""
+    current = FILE.read_text(encoding="utf-8") if FILE.exists() else ""
+    FILE.write_text(document(current), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
