@@ -133,7 +133,7 @@ class Notebook:
         self.page.get_by_role("menuitem", name="Run", exact=True).click()
         self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 
-    def wait_for_run(self, code_cell: int, timeout: float = 120.0) -> None:
+    def wait_for_run(self, code_cell: int, timeout: float = 300.0) -> None:
         """Waits until a code cell whose input is shown (a negative number counts from the end) and those before it
         have run, without a complaint."""
         cell = self.code_cells.nth(code_cell % self.code_cells.count())
