@@ -126,7 +126,9 @@ def answer(call: Call) -> Response:
     call.operation = f"{call.request.method} {call.query.get('comp', '') or 'blob'}"
     resource = storage_accounts.find(call.cloud, call.target.name)
     if resource is None:
-        raise AzureError("ResourceNotFound", f"There is no storage account {call.target.name}.", 404)
+        raise AzureError(
+            "ResourceNotFound", f"There is no storage account {call.target.name} in the local clouds.", 404
+        )
     at = _read_path(call, resource)
     operation = _find(at)
     call.operation, call.resource = operation.name, _resource_id(at)

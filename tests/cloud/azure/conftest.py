@@ -1,0 +1,65 @@
+"""Azure in this process: an engine, a cloud on it, and its SDKs, imported once for all tests."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from labkit.cloud.azure import AzureCloud
+from labkit.cloud.engine import Engine
+from tests.cloud.azure import in_process
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    engine = Engine(tmp_path_factory.mktemp("azure-engine"))
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="session")
+def cloud(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureCloud]:
+    """An Azure for all tests; they name what they make so that they do not meet."""
+    cloud = AzureCloud(engine, in_process.Lab(tmp_path_factory.mktemp("azure-lab")))
+    yield cloud
+    cloud.close()
+
+
+@pytest.fixture
+def reached(cloud: AzureCloud) -> Iterator[AzureCloud]:
+    """The cloud, reached by every client that stands on ``requests``."""
+    with in_process.reached(cloud):
+        yield cloud
+
+
+@pytest.fixture(scope="session")
+def rest(cloud: AzureCloud) -> in_process.Rest:
+    """Resource Manager over plain REST."""
+    return in_process.Rest(cloud)
+
+
+@pytest.fixture
+def name() -> str:
+    """A name that no other test has; fit for every kind of resource."""
+    return f"test{next(_numbers)}x"
+
+
+@pytest.fixture(scope="session")
+def sdk() -> Any:
+    """The module ``azure.ai.ml``; importing it takes seconds."""
+    import azure.ai.ml
+
+    return azure.ai.ml
+
+
+@pytest.fixture
+def ml(sdk: Any, reached: AzureCloud) -> Any:
+    """An ``MLClient`` of the lab's own workspace."""
+    from azure.identity import DefaultAzureCredential
+
+    return sdk.MLClient(DefaultAzureCredential(), reached.identities.subscription, "learning", "mlops")
