@@ -34,6 +34,9 @@ MODULES = (
     "codes",
     "data_assets",
     "computes",
+    "online_endpoints",
+    "online_deployments",
+    "monitor_metrics",
 )
 AUDIENCES = (
     "https://management.core.windows.net/",
@@ -65,11 +68,16 @@ def lay_out(cloud: AzureCloud) -> None:
 
 def inventory(cloud: AzureCloud) -> dict[str, list[str]]:
     """The names of what was made, by kind, without what the lab has from the beginning."""
-    from labkit.cloud.azure import groups, workspaces
+    from labkit.cloud.azure import groups, online_endpoints, workspaces
 
     found: dict[str, list[str]] = {}
     own = {settings.GROUP, settings.WORKSPACE}
-    for kind, title in ((groups.TYPE, "resource groups"), (workspaces.TYPE, "workspaces")):
+    kinds = {
+        groups.TYPE: "resource groups",
+        workspaces.TYPE: "workspaces",
+        online_endpoints.TYPE: "endpoints",
+    }
+    for kind, title in kinds.items():
         found[title] = sorted(
             each.name for each in cloud.resources.below("/subscriptions", kind) if each.name not in own
         )

@@ -245,7 +245,7 @@ def _flask_request(request: ScoringRequest) -> Any:
         path=request.target.partition("?")[0],
         query_string=request.query,
         method=request.method,
-        headers=request.shown_headers(),
+        headers=list(request.shown_headers().items()),
         data=request.body,
     )
     return Request(builder.get_environ())
