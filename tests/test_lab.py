@@ -125,5 +125,5 @@ def test_a_failed_check_is_one_sentence_in_a_notebook_and_no_traceback(
     shell.run_cell("from labkit import Lab")
     result = shell.run_cell('Lab("beginner/aws").check("train")')
     assert isinstance(result.error_in_exec, CheckFailed)
-    assert capsys.readouterr().out.strip() == str(result.error_in_exec)
+    assert capsys.readouterr().out.split() == str(result.error_in_exec).split()
     InteractiveShell.clear_instance()

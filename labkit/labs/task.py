@@ -7,6 +7,7 @@ sentence that says what it found, or raises :class:`Wrong` or :class:`NotAttempt
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -119,6 +120,13 @@ class Result:
             return f"✓ {self.task.name} ({self.task.points} points): {self.found}."
         state = "is not right yet" if self.outcome is Outcome.WRONG else "is not attempted yet"
         return f"✗ {self.task.name} {state}: found {self.found}; expected {self.expected}. Hint: {self.hint}."
+
+    def _repr_html_(self) -> str:
+        return (
+            f'<span style="color:#2e9e44">✓</span>{html.escape(str(self)[1:])}'
+            if self.right
+            else html.escape(str(self))
+        )
 
 
 def run(definition: Definition, task: Task, work: Work) -> Result:

@@ -1,4 +1,4 @@
-"""Sends a JSON file to a SageMaker endpoint as one signed HTTPS request: python client.py ENDPOINT FILE"""
+"""Sends a JSON file to a SageMaker endpoint, signed: python client.py ENDPOINT FILE"""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,8 @@ from botocore.awsrequest import AWSRequest
 def signed_headers(session, url, body):
     """The headers of a POST of `body`, with the signature that says who is calling."""
     ### BEGIN SOLUTION
-    request = AWSRequest(method="POST", url=url, data=body, headers={"Content-Type": "application/json"})
+    headers = {"Content-Type": "application/json"}
+    request = AWSRequest(method="POST", url=url, data=body, headers=headers)
     SigV4Auth(session.get_credentials(), "sagemaker", session.region_name).add_auth(request)
     return dict(request.headers)
     ### END SOLUTION
@@ -20,7 +21,8 @@ def signed_headers(session, url, body):
 
 def main(endpoint, file):
     session = boto3.Session()  # only for the credentials and the region
-    url = f"https://runtime.sagemaker.{session.region_name}.amazonaws.com/endpoints/{endpoint}/invocations"
+    host = f"runtime.sagemaker.{session.region_name}.amazonaws.com"
+    url = f"https://{host}/endpoints/{endpoint}/invocations"
     body = Path(file).read_bytes()
     answer = requests.post(url, data=body, headers=signed_headers(session, url, body), timeout=60)
     print(answer.text)

@@ -22,7 +22,7 @@ def input_fn(body, content_type):
         return pd.DataFrame(json.loads(body)["instances"])
     if content_type == "text/csv":
         return pd.read_csv(io.StringIO(body))
-    raise ValueError(f"The content type {content_type} is not supported: send application/json or text/csv.")
+    raise ValueError(f"{content_type} is not supported: send application/json or text/csv.")
     ### END SOLUTION
 
 

@@ -142,7 +142,7 @@ class TestUpload:
             aws_checks.upload(work)
 
     def test_a_bucket_without_the_block_is_wrong(self, work: Work) -> None:
-        upload(work)
+        upload(work).delete_public_access_block(Bucket=BUCKET)
         with pytest.raises(Wrong, match="a bucket without BlockPublicAcls, IgnorePublicAcls"):
             aws_checks.upload(work)
 
