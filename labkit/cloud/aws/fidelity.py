@@ -37,7 +37,7 @@ _INTRO = """\
 
 {served} of AWS's services are served, in the regions of the partition `aws`, for one account. Every other service
 refuses, with a sentence that names it. Signatures are verified (Signature Version 4 in all its forms; Version 2 for S3
-where AWS still takes it); policies are kept and not enforced yet, trust policies are. No API answers anonymous requests.
+where AWS still takes it); policies are kept and not enforced yet, trust policies are. Anonymous requests are refused.
 
 | service | works | shape only | refused |
 |---|---:|---:|---:|
