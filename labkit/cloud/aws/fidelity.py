@@ -37,7 +37,8 @@ _INTRO = """\
 
 {served} of AWS's services are served, in the regions of the partition `aws`, for one account. Every other service
 refuses, with a sentence that names it. Signatures are verified (Signature Version 4 in all its forms; Version 2 for S3
-where AWS still takes it); policies are kept and not enforced yet, trust policies are. Anonymous requests are refused.
+where AWS still takes it); policies are kept and not enforced yet, trust policies are. Anonymous requests and browsers'
+form uploads to S3 are refused.
 
 | service | works | shape only | refused |
 |---|---:|---:|---:|

@@ -252,6 +252,8 @@ class AwsCloud:
                 raise
             parameters = {}
         call.parameters = protocols.redacted(operation, parameters)
+        if prepare := getattr(module, "prepare", None):
+            prepare(call, parameters)
         self._authorize(call, parameters)
         if not served:
             raise errors.refusal(call.service, operation.name)
@@ -270,6 +272,8 @@ class AwsCloud:
         credential = None
         try:
             credential = signature.presented(call.request)
+            if credential is None and is_s3 and storage.is_form(call.request):
+                raise errors.refusal("s3", "PostObject")
             if credential is None:
                 raise errors.unauthenticated(service)
             if credential.form.startswith("v2"):
@@ -385,8 +389,8 @@ class AwsCloud:
 def _own(service: str) -> Any:
     """The module with the kit's own functions of a service.
 
-    ``OPERATIONS`` is its table from operation to function; ``check(call, parameters)``, where it has one, is called
-    before any operation of the service, its own or moto's.
+    ``OPERATIONS`` is its table from operation to function. Where it has them, ``prepare(call, parameters)`` is called
+    before access is decided, and ``check(call, parameters)`` before any operation of the service, its own or moto's.
     """
     return importlib.import_module(f"{__package__}.{OWN[service]}")
 

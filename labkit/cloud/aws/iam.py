@@ -46,14 +46,19 @@ def reword(message: str) -> str:
     return message
 
 
-def check(call: Call, parameters: dict[str, Any]) -> None:
-    """What AWS would refuse and moto would not; names the caller's user where the request leaves it out."""
+def prepare(call: Call, parameters: dict[str, Any]) -> None:
+    """Names the caller's user where the request leaves it out."""
     if call.operation in _OF_CALLER and "UserName" not in parameters:
         user = re.fullmatch(r"arn:aws:iam::\d+:user/(?:.*/)?([^/]+)", call.key.principal)
         if user is None:
             message = "Must specify userName when calling with non-User credentials"
             raise AwsError("ValidationError", message, 400)
+        parameters["UserName"] = user[1]
         call.body += f"&UserName={quote(user[1])}".encode()
+
+
+def check(call: Call, parameters: dict[str, Any]) -> None:
+    """Raises :class:`AwsError` for what AWS would refuse and moto would not."""
     if rule := _RULES.get(call.operation):
         with moto_base.lock("iam"):
             rule(call.cloud.identities.iam(), parameters)

@@ -54,14 +54,17 @@ S3_ACTIONS: dict[str, tuple[str, str]] = {
     "UploadPart": ("PutObject", _OBJECT),
     "UploadPartCopy": ("PutObject", _OBJECT),
 }
-_VERSIONED = {
-    "GetObject",
-    "GetObjectAcl",
-    "GetObjectAttributes",
-    "GetObjectTagging",
-    "DeleteObject",
-    "DeleteObjectTagging",
-}
+_VERSIONED = frozenset(
+    (
+        "DeleteObject",
+        "DeleteObjectTagging",
+        "GetObject",
+        "GetObjectAcl",
+        "GetObjectAttributes",
+        "GetObjectTagging",
+        "PutObjectTagging",
+    )
+)
 
 #: SageMaker parameter -> type of resource in the ARN.
 _SAGEMAKER = {
@@ -120,17 +123,13 @@ def _s3(operation: str, parameters: Mapping[str, Any]) -> list[Need]:
     arns = {_ALL: "*", _BUCKET: f"arn:aws:s3:::{bucket}", _OBJECT: f"arn:aws:s3:::{bucket}/{key}"}
     if operation == "DeleteObjects":
         objects = parameters.get("Delete", {}).get("Objects", [])
-        return [("s3:DeleteObject", f"{arns[_BUCKET]}/{each.get('Key', '')}") for each in objects]
+        return [
+            (f"s3:DeleteObject{'Version' if each.get('VersionId') else ''}", f"{arns[_BUCKET]}/{each.get('Key', '')}")
+            for each in objects
+        ]
     action, level = S3_ACTIONS.get(operation, (operation, _BUCKET))
     if parameters.get("VersionId") and action in _VERSIONED:
-        action = (
-            f"{action}Version"
-            if action.endswith(("Object", "Acl", "Attributes"))
-            else action.replace("Object", "ObjectVersion")
-        )
-        action = action.replace("ObjectAclVersion", "ObjectVersionAcl").replace(
-            "ObjectAttributesVersion", "ObjectVersionAttributes"
-        )
+        action = action.replace("Object", "ObjectVersion")
     result = [(f"s3:{action}", arns[level])]
     if parameters.get("Tagging") and action == "PutObject":
         result.append(("s3:PutObjectTagging", arns[_OBJECT]))
@@ -151,21 +150,24 @@ def _iam(
         path = parameters.get("Path", "/")
         return iam_arn(kind, name) or f"arn:aws:iam::{account}:{kind}{path}{name}"
 
-    result: list[Need] = []
-    attaching = operation.startswith(("Attach", "Detach"))
+    action, subject = f"iam:{operation}", "*"
     for parameter, kind in _IAM.items():
-        value = parameters.get(parameter)
-        if not value or (attaching and parameter == "PolicyArn"):
+        name = parameters.get(parameter)
+        # Attaching is asked about the user, role or group, and membership about the group.
+        if (
+            not name
+            or (parameter == "PolicyArn"
+            and operation.startswith(("Attach", "Detach")))
+            or (parameter == "UserName"
+            and operation in ("AddUserToGroup", "RemoveUserFromGroup"))
+        ):
             continue
-        inline = parameter == "PolicyName" and operation != "CreatePolicy"
-        if not inline:
-            result.append((f"iam:{operation}", str(value) if parameter == "PolicyArn" else arn(kind, str(value))))
-            break
-    if not result:
-        result.append((f"iam:{operation}", "*"))
+        subject = str(name) if parameter == "PolicyArn" else arn(kind, str(name))
+        break
+    needs = [(action, subject)]
     if operation == "AddRoleToInstanceProfile":
-        result.append(("iam:PassRole", arn("role", parameters["RoleName"])))
-    return result
+        needs.append(("iam:PassRole", arn("role", parameters["RoleName"])))
+    return needs
 
 
 def _sagemaker(operation: str, parameters: Mapping[str, Any], account: str, region: str) -> list[Need]:

@@ -189,17 +189,6 @@ def signing_key(secret: str, date: str, region: str, service: str) -> bytes:
     return key
 
 
-def sign_policy(secret: str, policy: str, credential: str) -> str:
-    """The signature of a browser upload's base64 ``policy``; ``credential`` is ``AKID/date/region/s3/aws4_request``."""
-    _, date, region, service, _ = credential.split("/")
-    return _sign(signing_key(secret, date, region, service), policy)
-
-
-def sign_policy_v2(secret: str, policy: str) -> str:
-    """The Signature Version 2 of a browser upload's base64 ``policy``."""
-    return b64encode(hmac.digest(secret.encode(), policy.encode(), "sha1")).decode()
-
-
 def _sign(key: bytes, text: str) -> str:
     return hmac.digest(key, text.encode(), "sha256").hex()
 

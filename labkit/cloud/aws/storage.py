@@ -7,7 +7,8 @@ from urllib.parse import unquote
 
 from labkit.cloud.aws import moto_base
 from labkit.cloud.aws.errors import AwsError
-from labkit.cloud.aws.signature import STREAMING, Credential
+from labkit.cloud.aws.signature import Credential
+from labkit.cloud.http import Request
 
 if TYPE_CHECKING:
     from moto.core.request import Request as MotoRequest
@@ -48,9 +49,9 @@ def moto_request(call: Call) -> MotoRequest:
     return moto_base.request_of(call.request, call.body, host, path_style(call), headers)
 
 
-def is_streamed(call: Call) -> bool:
-    """Whether the body came in the chunks of ``aws-chunked``."""
-    return call.request.headers.get("x-amz-content-sha256") in STREAMING
+def is_form(request: Request) -> bool:
+    """Whether a browser sends an upload, signed in the form's fields."""
+    return request.method == "POST" and request.headers.get("content-type").startswith("multipart/form-data")
 
 
 # -- regions -------------------------------------------------------------------------------------------------------
