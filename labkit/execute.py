@@ -69,8 +69,8 @@ def _run(command: Sequence[str], variables: Mapping[str, str]) -> int:
         process = subprocess.Popen(command, env=variables)
     except OSError as error:
         raise CannotRun(command[0], error) from error
-    for number in early:
-        process.send_signal(number)
+    for missed in early:
+        process.send_signal(missed)
     return process.wait()
 
 

@@ -153,7 +153,10 @@ def control_lines(
 @contextlib.contextmanager
 def fresh() -> Iterator[Lab]:
     """Clouds of one's own, in a temporary state folder; they end with the block, even if this process is killed."""
-    folder = Path(tempfile.mkdtemp(prefix="labkit-"))
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="labkit-"))
+    except OSError as error:
+        raise LabError(f"No temporary folder can be made ({error.strerror}); set TMPDIR to one with room.") from error
     process: subprocess.Popen[bytes] | None = None
     try:
         lab = Lab(folder)
@@ -173,7 +176,7 @@ def fresh() -> Iterator[Lab]:
 
 def _start(lab: Lab, keep: bool) -> tuple[subprocess.Popen[bytes], int]:
     """Starts the server; returns when it answers, with the process that was started and the server's id."""
-    with _open_lock(lab.lock_file) as lock:
+    with lab.usable(), lab.lock_file.open("ab") as lock:
         _take(lab, lock)
         process, before = _spawn(lab, lock, keep)
     try:
@@ -242,16 +245,11 @@ def _server_environment() -> dict[str, str]:
 @contextlib.contextmanager
 def _starting(lab: Lab) -> Iterator[None]:
     """One at a time starts or stops a lab's clouds."""
-    with _open_lock(lab.start_lock_file) as lock:
+    with lab.usable():
+        lock = lab.start_lock_file.open("ab")
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def _open_lock(file: Path) -> IO[bytes]:
-    try:
-        return file.open("ab")
-    except OSError as error:
-        raise LabError(f"{file} cannot be written ({error.strerror}); make the folder writable.") from error
 
 
 def _lock(lock: IO[bytes], kind: int = fcntl.LOCK_EX) -> bool:
@@ -273,7 +271,7 @@ def _take(lab: Lab, lock: IO[bytes]) -> None:
 
 def runs(lab: Lab) -> bool:
     """Whether the lab has a server, even one that does not answer (yet, or any more)."""
-    with _open_lock(lab.lock_file) as lock:
+    with lab.usable(), lab.lock_file.open("ab") as lock:
         return not _lock(lock, fcntl.LOCK_SH)
 
 

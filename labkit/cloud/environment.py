@@ -15,7 +15,6 @@ from pathlib import Path
 from labkit.cloud.aws import settings as aws
 from labkit.cloud.azure import settings as azure
 from labkit.cloud.state import VARIABLE, Lab
-from labkit.errors import LabError
 
 #: Telemetry opt-outs: the only variables that change what a client sends. Each with whom it silences.
 TELEMETRY_OPT_OUTS = {
@@ -78,8 +77,8 @@ def of(lab: Lab) -> dict[str, str]:
     """What is set, whether or not the clouds run; writes the small files that some of it names."""
     empty = lab.folder / "empty"
     sagemaker = empty / "sagemaker.yaml"
-    bundle = _bundle(lab)
-    try:
+    with lab.usable():
+        bundle = _bundle(lab)
         empty.mkdir(mode=0o700, exist_ok=True)
         for each in ("azure", "gcloud"):
             (empty / each).mkdir(exist_ok=True)
@@ -88,8 +87,6 @@ def of(lab: Lab) -> dict[str, str]:
                 file.write_text(text)
         for file in (empty / "aws-config", empty / "aws-credentials"):
             file.touch()
-    except OSError as error:
-        raise LabError(f"{empty} cannot be written ({error.strerror}); make room or make it writable.") from error
     variables = {
         VARIABLE: str(lab.folder),
         **dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"), lab.url),

@@ -60,7 +60,7 @@ class Lab:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with self._usable():
+        with self.usable():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             found = folder.stat()
             if found.st_uid != os.getuid():
@@ -82,7 +82,7 @@ class Lab:
         #: The lab's certificate authority, PEM.
         self.ca_certificate = str(settings["ca"]["certificate"])
         self.ca_key = str(settings["ca"]["key"])
-        with self._usable():
+        with self.usable():
             if not self.ca_file.exists() or self.ca_file.read_text() != self.ca_certificate:
                 self.write(self.ca_file, self.ca_certificate)
 
@@ -135,7 +135,7 @@ class Lab:
     def new_port(self) -> None:
         """Picks another port, for when a stranger has taken this one."""
         self.port = _free_port()
-        with self._usable():
+        with self.usable():
             self.write(self.settings_file, json.dumps(self._read_settings() | {"port": self.port}, indent=2))
 
     def port_is_free(self) -> bool:
@@ -154,7 +154,7 @@ class Lab:
             raise
 
     def clean_run(self) -> None:
-        with self._usable():
+        with self.usable():
             shutil.rmtree(self.run, ignore_errors=True)
             self.run.mkdir(mode=0o700, exist_ok=True)
 
@@ -183,7 +183,8 @@ class Lab:
             ) from error
 
     @contextlib.contextmanager
-    def _usable(self) -> Iterator[None]:
+    def usable(self) -> Iterator[None]:
+        """Turns what the system says about the state folder into a :class:`LabError`."""
         try:
             yield
         except OSError as error:

@@ -25,7 +25,7 @@ from labkit.cloud.http import Request, Response
 #: Seconds for a client's part of a handshake, and for reaching a host on the pass-through list.
 PATIENCE = 30.0
 
-_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _END_OF_HEAD = b"\r\n\r\n"
 
 _log = logging.getLogger(__name__)
@@ -90,7 +90,14 @@ class Proxy:
 
         def route(request: Request) -> Handler | Response:
             request.host = host
-            named = request.headers.get("host")
+            named = request.headers.get("host") or host
+            if not request.target.startswith(("/", "*")):
+                try:
+                    scheme, named, port, request.target = _split(request.target)
+                except ValueError:
+                    return plain(400, "The request's target is no path and no address.")
+                if (scheme, port) not in (("https", None), ("https", 443)):
+                    return plain(421, f"The connection was made to https://{host}, and serves nothing else.")
             if not _agrees(named, host):
                 return plain(421, f"The request is for {named}, but the connection was made to {host}.")
             return dialect.handle
@@ -101,24 +108,19 @@ class Proxy:
         request.secure = False
         if request.target.startswith("/"):
             return self._route_front(request)
-        parts = urlsplit(request.target)
-        host = (parts.hostname or "").rstrip(".")
         try:
-            port = parts.port or 80
+            scheme, host, port, request.target = _split(request.target)
         except ValueError:
-            host = ""
-        if parts.scheme != "http" or not host:
+            scheme = ""
+        if scheme != "http":
             return plain(400, "A proxy is asked with CONNECT for https, or with the whole http:// address.")
-        request.target = request.target[request.target.index(parts.netloc) + len(parts.netloc) :] or "/"
-        if not request.target.startswith("/"):
-            request.target = f"/{request.target}"
-        if host in _LOOPBACK or host == "::1":
+        if host in _LOOPBACK:
             if port == self.control.port:
                 return self._route_front(request)
-            return plain(403, f"{host}:{port} is on this machine; reach it without the proxy (NO_PROXY names it).")
+            return plain(403, f"A port of {host} is reached without the proxy; NO_PROXY names {host}.")
         try:
             dialect = self.router.find(host)
-            if dialect is None or port != 80:
+            if dialect is None or port not in (None, 80):
                 raise self.router.refuse(host, f"{host} can be reached over https only, through the gateway.")
         except Refused as refused:
             _log.info("refused http://%s: %s", host, refused)
@@ -127,7 +129,7 @@ class Proxy:
         return dialect.handle
 
     def _route_front(self, request: Request) -> Handler | Response:
-        named = _without_port(request.headers.get("host")).lower()
+        named = _without_port(request.headers.get("host")).lower().strip("[]")
         if named not in _LOOPBACK and not named.endswith(".localhost"):
             return plain(421, f"This is the front of the local clouds on 127.0.0.1; {named or 'no host'} is not here.")
         if self.control.has(request):
@@ -181,6 +183,16 @@ def _authority(target: str) -> tuple[str, int]:
     if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
         raise ValueError(target)
     return host.lower().rstrip("."), int(port)
+
+
+def _split(target: str) -> tuple[str, str, int | None, str]:
+    """Scheme, host, port and the remaining path and query of a target in absolute form; ValueError for any other."""
+    parts = urlsplit(target)
+    host = (parts.hostname or "").rstrip(".")
+    if not host:
+        raise ValueError(target)
+    path = target[target.index(parts.netloc) + len(parts.netloc) :]
+    return parts.scheme, host, parts.port, path if path.startswith("/") else f"/{path}"
 
 
 def _without_port(host: str) -> str:

@@ -142,6 +142,29 @@ def test_the_host_field_must_agree_with_the_tunnel(gateway: Gateway, session: re
     assert len(gateway.cloud.requests) == 1
 
 
+def test_a_target_with_its_host_in_it_means_the_same(gateway: Gateway) -> None:
+    def ask(target: str) -> bytes:
+        sock, _ = open_tunnel(gateway, "a.cloud.test:443")
+        context = ssl.create_default_context(cafile=gateway.ca_file)
+        with context.wrap_socket(sock, server_hostname="a.cloud.test") as tls:
+            tls.sendall(f"GET {target} HTTP/1.1\r\nHost: a.cloud.test\r\nConnection: close\r\n\r\n".encode())
+            return read_all(tls)
+
+    assert b'"target": "/x?y"' in ask("https://a.cloud.test/x?y")
+    assert b'"target": "/?y"' in ask("https://A.cloud.test:443?y")
+    assert b'"target": "*"' in ask("*")
+    for target in ("https://b.cloud.test/", "http://a.cloud.test/", "https://a.cloud.test:8443/"):
+        assert ask(target).startswith(b"HTTP/1.1 421 ")
+    for target in ("x", "https://", "https://[", "a.cloud.test:443"):
+        assert ask(target).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("target", ["http://[", "http://a:b/", "http://]/", "http://a:99999/", "//", "http:///x", "::"])
+def test_strange_targets_are_answered(gateway: Gateway, target: str) -> None:
+    answer = gateway.ask(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+    assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 404 "))
+
+
 def test_plain_http_to_a_cloud_reaches_it(gateway: Gateway, session: requests.Session) -> None:
     answer = session.get("http://a.cloud.test/x?y=z").json()
     assert answer == {"method": "GET", "host": "a.cloud.test", "target": "/x?y=z", "body": 0}
