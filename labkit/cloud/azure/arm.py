@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MODULES = (
     "operations",
     "groups",
+    "deployments",
     "storage_accounts",
     "supporting",
     "workspaces",

@@ -172,27 +172,20 @@ class AzureCloud:
         if not request.host:
             return self.identities.answer(request)
         target = hosts.resolve(request.host)
-        request_id = str(uuid.uuid4())
         if not isinstance(target, Target):
             why = target or f"{request.host} is no host of Azure."
-            return errors.arm_response(errors.refusal(request.host, why), request_id)
-        query = {name.lower(): value for name, value in parse_qsl(request.query, keep_blank_values=True)}
-        call = Call(self, request, request_id, target, query)
-        service = cast(Service, importlib.import_module(f"{__package__}.{SERVICES[target.service]}"))
+            return errors.arm_response(errors.refusal(request.host, why), str(uuid.uuid4()))
+        call, service = self._call(request, target), _service(target)
         try:
-            response = service.answer(call)
-        except CloudError as error:
-            failure = errors.of_engine(error, service.ERRORS)
-        except Exception as error:
-            log.exception("%s %s failed", request.method, call.operation or request.path)
-            what = call.operation or f"{request.method} {request.path}"
-            why = f"The local clouds could not serve {what} ({type(error).__name__}: {error}); see server.log."
-            failure = errors.refusal(what, why)
-        else:
-            self._record(call, response.status)
-            return response
-        self._record(call, failure.status, failure)
-        return service.failure(call, failure)
+            return self._answer(call, service)
+        except AzureError as failure:
+            return service.failure(call, failure)
+
+    def send(self, request: Request) -> Response:
+        """Answers a request that the cloud sends to itself for a caller; raises :class:`AzureError`."""
+        target = hosts.resolve(request.host)
+        assert isinstance(target, Target)
+        return self._answer(self._call(request, target), _service(target))
 
     def inventory(self) -> dict[str, list[str]]:
         return arm.inventory(self)
@@ -209,6 +202,27 @@ class AzureCloud:
         """Imports and makes what the first calls need, so that they do not wait for it."""
         self.identities.tokens.issue(self.identities.learner, arm.AUDIENCES[0])
         arm.table()
+
+    def _call(self, request: Request, target: Target) -> Call:
+        query = {name.lower(): value for name, value in parse_qsl(request.query, keep_blank_values=True)}
+        return Call(self, request, str(uuid.uuid4()), target, query)
+
+    def _answer(self, call: Call, service: Service) -> Response:
+        """The service's answer; whatever goes wrong is raised as its error, and all is in the audit trail."""
+        try:
+            response = service.answer(call)
+        except CloudError as error:
+            failure = errors.of_engine(error, service.ERRORS)
+        except Exception as error:
+            what = call.operation or f"{call.request.method} {call.request.path}"
+            log.exception("%s failed", what)
+            why = f"The local clouds could not serve {what} ({type(error).__name__}: {error}); see server.log."
+            failure = errors.refusal(what, why)
+        else:
+            self._record(call, response.status)
+            return response
+        self._record(call, failure.status, failure)
+        raise failure
 
     def _record(self, call: Call, status: int, failure: AzureError | None = None) -> None:
         """Writes the call to the audit trail."""
@@ -229,3 +243,7 @@ class AzureCloud:
                 client=call.request.headers.get("user-agent"),
             )
         )
+
+
+def _service(target: Target) -> Service:
+    return cast(Service, importlib.import_module(f"{__package__}.{SERVICES[target.service]}"))

@@ -93,15 +93,16 @@ def begin(
     body: dict[str, Any] | None = None,
     location: str = "",
     result: bool = False,
+    own_address: str = "",
 ) -> Response:
     """Has ``work`` done in a thread of its own and answers ``status`` with ``body`` and the operation's address.
 
     What ``work`` raises becomes the operation's error; what it returns, its result. ``location`` is the region whose
     operations it belongs to (the workspace's). With ``result`` the answer has a ``Location`` too, where the result is.
+    ``own_address`` is the path below which the operation is, where it is not among its provider's.
     """
     operation = Operation(str(uuid.uuid4()), call.engine.clock.now())
-    store = call.cloud.resources.store(Operations, f"/subscriptions/{call.subscription}")
-    store.add(operation)
+    _store(call).add(operation)
 
     def run() -> None:
         try:
@@ -120,23 +121,36 @@ def begin(
             operation.done.set()
 
     threading.Thread(target=run, name=f"operation-{operation.id[:8]}", daemon=True).start()
-    where = f"/subscriptions/{call.subscription}/providers/{MACHINE_LEARNING}/locations/{location or call.region}"
-    version = f"?api-version={call.api_version}"
-    headers = [
-        ("Azure-AsyncOperation", f"{MANAGEMENT}{where}/mfeOperationsStatus/{operation.id}{version}"),
-        ("retry-after-ms", str(RETRY_AFTER_MS)),
-        ("x-ms-async-operation-timeout", "PT1H"),
-    ]
-    if result or body is None:
-        headers.append(("Location", f"{MANAGEMENT}{where}/mfeOperationResults/{operation.id}{version}"))
+    headers = [("retry-after-ms", str(RETRY_AFTER_MS)), ("x-ms-async-operation-timeout", "PT1H")]
+    subscription, end = f"/subscriptions/{call.subscription}", f"{operation.id}?api-version={call.api_version}"
+    if own_address:
+        headers.append(("Azure-AsyncOperation", f"{MANAGEMENT}{own_address}/{end}"))
+    elif not call.operation.startswith(f"{MACHINE_LEARNING}/"):
+        headers.append(("Location", f"{MANAGEMENT}{subscription}/operationresults/{end}"))
+    else:
+        where = f"{subscription}/providers/{MACHINE_LEARNING}/locations/{location or call.region}"
+        headers.append(("Azure-AsyncOperation", f"{MANAGEMENT}{where}/mfeOperationsStatus/{end}"))
+        if result or body is None:
+            headers.append(("Location", f"{MANAGEMENT}{where}/mfeOperationResults/{end}"))
     if body is None:
         return Response(status, headers)
     return json_response(status, body, headers)
 
 
+def wait(call: Call, number: str) -> None:
+    """Waits until an operation has ended; raises its error."""
+    operation = _store(call).get(number)
+    operation.done.wait()
+    if operation.error is not None:
+        raise operation.error
+
+
+def _store(call: Call) -> Operations:
+    return call.cloud.resources.store(Operations, f"/subscriptions/{call.subscription}")
+
+
 def _find(call: Call, names: dict[str, str]) -> Operation:
-    store = call.cloud.resources.store(Operations, f"/subscriptions/{call.subscription}")
-    operation = store.get(names["operation"])
+    operation = _store(call).get(names["operation"])
     operation.done.wait(HELD)
     return operation
 
@@ -156,7 +170,7 @@ def get_result(call: Call, names: dict[str, str]) -> Response:
         return Response(202, headers)
     if operation.error is not None:
         raise operation.error
-    return Response(204) if operation.result is None else json_response(200, operation.result)
+    return Response(200) if operation.result is None else json_response(200, operation.result)
 
 
 _OPERATION = f"{SUBSCRIPTION}/providers/{MACHINE_LEARNING}/locations/{{location}}"
@@ -164,4 +178,5 @@ _OPERATION = f"{SUBSCRIPTION}/providers/{MACHINE_LEARNING}/locations/{{location}
 ROUTES = [
     Route("GET", f"{_OPERATION}/mfeOperationsStatus/{{operation}}", get_status),
     Route("GET", f"{_OPERATION}/mfeOperationResults/{{operation}}", get_result),
+    Route("GET", f"{SUBSCRIPTION}/operationresults/{{operation}}", get_result),
 ]

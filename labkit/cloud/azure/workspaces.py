@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 TYPE = f"{MACHINE_LEARNING}/workspaces"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{2,32}")
+#: What only feature stores heed.
+_WITHOUT_EFFECT = ("featureStoreSettings",)
 #: Properties that a request may set; what else it holds is refused by name.
 _SETTABLE = (
     "friendlyName description hbiWorkspace storageAccount keyVault applicationInsights containerRegistry"
@@ -54,7 +56,7 @@ def make(
             "enableDataIsolation": False,
             "systemDatastoresAuthMode": "accessKey",
             **linked,
-            **{key: value for key, value in asked.items() if value is not None},
+            **{name: value for name, value in _flags(asked).items() if name in _SETTABLE.split()},
             "workspaceId": identifier,
             "tenantId": cloud.identities.tenant,
             "provisioningState": "Succeeded",
@@ -167,7 +169,7 @@ def list_keys(call: Call, names: dict[str, str]) -> dict[str, Any]:
 
 def _check(body: dict[str, Any], properties: dict[str, Any]) -> None:
     for name, value in properties.items():
-        if name not in _SETTABLE.split() and value not in (None, "", {}, [], False):
+        if name not in (*_SETTABLE.split(), *_WITHOUT_EFFECT) and not _is_off(value):
             raise refusal(f"the property {name} of a workspace")
     kind = body.get("kind") or "Default"
     if str(kind).lower() != "default":
@@ -179,6 +181,20 @@ def _check(body: dict[str, Any], properties: dict[str, Any]) -> None:
     identity = str((body.get("identity") or {}).get("type") or "SystemAssigned")
     if identity.lower() != "systemassigned":
         raise refusal(f"identity of type {identity} of a workspace")
+
+
+def _is_off(value: Any) -> bool:
+    """Whether a setting, given in full, asks for nothing."""
+    if isinstance(value, dict):
+        return value.get("status") == "Disabled" or all(_is_off(each) for each in value.values())
+    return value in (None, "", [], False, "false")
+
+
+def _flags(properties: dict[str, Any]) -> dict[str, Any]:
+    """The properties that are given, with flags that templates write as texts."""
+    texts = {"true": True, "false": False}
+    given = {name: value for name, value in properties.items() if value is not None and name not in _WITHOUT_EFFECT}
+    return {name: texts.get(value, value) if isinstance(value, str) else value for name, value in given.items()}
 
 
 def _check_dependents(call: Call, properties: dict[str, Any]) -> None:
@@ -194,7 +210,8 @@ def _check_dependents(call: Call, properties: dict[str, Any]) -> None:
 
 
 def _change(call: Call, workspace: Resource, body: dict[str, Any]) -> None:
-    properties = {key: value for key, value in (body.get("properties") or {}).items() if value is not None}
+    properties = _flags(body.get("properties") or {})
+    properties = {name: value for name, value in properties.items() if name in _SETTABLE.split()}
     for name in ("storageAccount", "keyVault"):
         if name in properties and properties[name].lower() != str(workspace.properties.get(name)).lower():
             raise AzureError("BadRequest", f"The {name} of an existing workspace cannot be changed.", 400, target=name)

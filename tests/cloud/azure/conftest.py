@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -52,7 +53,9 @@ def name() -> str:
 @pytest.fixture(scope="session")
 def sdk() -> Any:
     """The module ``azure.ai.ml``; importing it takes seconds."""
-    import azure.ai.ml
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import azure.ai.ml.entities
 
     return azure.ai.ml
 
