@@ -55,9 +55,7 @@ ALLOWED: dict[str, dict[str, Fidelity]] = {
             UpdateRoleDescription UpdateUser
             """,
         ),
-        **_shape("ListInstanceProfileTags ListPolicyTags ListRoleTags ListUserTags"),
-        **_shape("TagInstanceProfile TagPolicy TagRole TagUser"),
-        **_shape("UntagInstanceProfile UntagPolicy UntagRole UntagUser"),
+        **_shape("ListPolicyTags ListRoleTags ListUserTags TagPolicy TagRole TagUser UntagPolicy UntagRole UntagUser"),
         **_shape("CreateAccountAlias DeleteAccountAlias ListAccountAliases"),
     },
     "ecr": {

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
+import botocore.session
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
@@ -66,6 +67,11 @@ def botocore_response(prepared: AWSPreparedRequest, response: Response) -> AWSRe
     return AWSResponse(prepared.url, response.status, headers, _Raw(body))
 
 
+@lru_cache(maxsize=1)
+def _loader() -> Any:
+    return botocore.session.get_session().get_component("data_loader")
+
+
 @lru_cache(maxsize=8)
 def client_without_server(service: str, region: str = "us-east-1", token: str | None = None) -> Any:
     """A boto3 client that only makes URLs."""
@@ -85,6 +91,8 @@ def client(
 ) -> Any:
     """A boto3 client whose requests end in ``cloud``."""
     session = boto3.session.Session(key, secret, token, region_name=region)
+    # Sessions read the services' models anew; one reader of them keeps what it has read.
+    session._session.register_component("data_loader", _loader())
     made = session.client(service, config=Config(retries={"total_max_attempts": 1}).merge(config or Config()), **kwargs)
 
     def send(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
