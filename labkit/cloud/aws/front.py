@@ -55,7 +55,6 @@ OWN = {
 #: Where a process started by the clouds asks for its role's credentials, on the plain front.
 CREDENTIALS_PATH = "/_aws/credentials"
 
-
 _WAITER = re.compile(r"(?:^|\s)m/(?:[A-Za-z0-9+-]+,)*B(?:,|\s|$)")
 
 
@@ -168,6 +167,8 @@ class AwsCloud:
         )
         if not isinstance(target, Target):
             refusal = target or Refusal(f"{request.host} is no host of AWS.")
+            call = Call(self, request, request_id, Target(request.host, ""))
+            self._record(call, 501, AwsError("NotImplemented", refusal.sentence, 501))
             return errors.refused_host(refusal.sentence, refusal.protocol, request_id)
         if target.service == hosts.REGISTRY:
             return _registry()
@@ -239,6 +240,8 @@ class AwsCloud:
         call.body = self._authenticate(call)
         if call.service == "sagemaker-runtime":
             return self._invoke(call)
+        if call.service != "s3":
+            call.body = protocols.decompressed(call.request, call.body)
         moto_request = storage.moto_request(call) if call.service == "s3" else None
         operation = protocols.find(call.service, call.request, moto_request)
         call.operation, call.protocol = operation.name, operation.protocol

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 LARGEST_BODY = 16 * 1024 * 1024
 
 
+#: Bytes of the largest compressed body, decompressed.
+LARGEST_BODY = 16 * 1024 * 1024
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One operation of a service as a request named it; ``uri`` holds the values that stand in its path."""
@@ -128,6 +132,24 @@ def form_of(request: Request) -> dict[str, str]:
     """The parameters of a query-protocol request: those in its URL, then those in its body."""
     body = _decoded(request, request.body).decode("utf-8", "replace")
     return dict(parse_qsl(request.query, keep_blank_values=True)) | dict(parse_qsl(body, keep_blank_values=True))
+
+
+def decompressed(request: Request, body: bytes) -> bytes:
+    """The body as it was before the SDK compressed it, as it does with large ones. Raises :class:`AwsError`.
+
+    https://docs.aws.amazon.com/sdkref/latest/guide/feature-compression.html
+    """
+    if request.headers.get("content-encoding").strip().lower() != "gzip":
+        return body
+    inflate = zlib.decompressobj(wbits=31)
+    try:
+        data = inflate.decompress(body, LARGEST_BODY)
+    except zlib.error:
+        raise AwsError("SerializationException", "The request's body is no valid gzip.", 400) from None
+    if inflate.unconsumed_tail:
+        message = f"The request's body is larger than {LARGEST_BODY} bytes once it is decompressed."
+        raise AwsError("RequestEntityTooLargeException", message, 413)
+    return data
 
 
 # -- parameters ----------------------------------------------------------------------------------------------------
@@ -424,7 +446,9 @@ def _to_xml(shape: Any, value: Any, name: str, xml: list[str], time_format: str)
     xml.append(f"</{name}>")
 
 
-_SECRET = re.compile(r"password|secret|token|privatekey|credential|plaintext", re.IGNORECASE)
+_SECRET = re.compile(
+    r"password|secret|privatekey|plaintext|credential|sessiontoken|tokencode|identitytoken|assertion", re.IGNORECASE
+)
 
 
 def redacted(operation: Operation, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -441,7 +465,7 @@ def _redacted(shape: Any, value: Any) -> Any:
             if member is None or member.type_name == "blob" or isinstance(item, (bytes, memoryview)):
                 continue
             hidden = member.metadata.get("sensitive") or (_SECRET.search(name) and isinstance(item, str))
-            kept[name] = "***" if hidden and "NextToken" not in name else _redacted(member, item)
+            kept[name] = "***" if hidden else _redacted(member, item)
         return kept
     if shape.type_name == "list" and isinstance(value, list):
         return [_redacted(shape.member, item) for item in value[:100]]

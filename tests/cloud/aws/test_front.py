@@ -229,6 +229,22 @@ def fetch(cloud: AwsCloud, method: str, url: str, body: bytes = b"", later: time
         return cloud.handle(in_process.request_of(prepared))
 
 
+def test_a_browsers_upload_is_refused(cloud: AwsCloud) -> None:
+    headers = Headers([("Content-Type", "multipart/form-data; boundary=x")])
+    answer = cloud.handle(Request("POST", "a-bucket.s3.us-east-1.amazonaws.com", "/", headers, b"--x--"))
+    assert (answer.status, b"do not serve s3:PostObject yet" in answer.body) == (501, True)
+
+
+def test_a_bucket_asked_for_in_another_region(cloud: AwsCloud) -> None:
+    in_process.client(cloud, "s3").create_bucket(Bucket="a-bucket")
+    hashed = {"x-amz-content-sha256": hashlib.sha256(b"").hexdigest()}
+    host = "a-bucket.s3.us-west-2.amazonaws.com"
+    answer = send_signed_for(cloud, host, "s3", "us-west-2", headers=hashed)
+    assert (answer.status, dict(answer.headers)["x-amz-bucket-region"]) == (301, "us-east-1")
+    assert b"<Code>PermanentRedirect</Code>" in answer.body
+    assert b"<Endpoint>a-bucket.s3.us-east-1.amazonaws.com</Endpoint>" in answer.body
+
+
 def test_version_2_only_where_aws_still_takes_it(cloud: AwsCloud) -> None:
     old = Config(signature_version="s3")
     in_process.client(cloud, "s3", "eu-west-1", config=old).list_buckets()
@@ -430,6 +446,13 @@ def test_every_call_is_in_the_audit_trail(cloud: AwsCloud, engine: Engine) -> No
     assert put.parameters["Metadata"] == {"a": "b"}
     assert put.client.startswith("Boto3/")
     assert events[-1].caller is None
+
+
+def test_a_refused_host_is_in_the_audit_trail(cloud: AwsCloud, engine: Engine) -> None:
+    error(in_process.client(cloud, "sns").list_topics)
+    (event,) = engine.audit.events()
+    assert (event.service, event.status, event.error) == ("sns.us-east-1.amazonaws.com", 501, "NotImplemented")
+    assert "Amazon Simple Notification Service" in event.message
 
 
 def test_secrets_are_not_in_the_audit_trail(cloud: AwsCloud, engine: Engine) -> None:
