@@ -105,7 +105,17 @@ def _serve(lab: Lab, ready: Any, keep: bool) -> None:
         _log.info("stopping")
     finally:
         server.close()
+        _end_children()
         lab.server_file.unlink(missing_ok=True)
+
+
+def _end_children() -> None:
+    """Ends the process from which the others are forked: it would finish its imports before it saw that it is alone."""
+    import psutil
+
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
 
 
 def _say(ready: Any, news: dict[str, Any]) -> None:
