@@ -93,9 +93,13 @@ class Lab:
             return (
                 "This is not the kernel 'Local clouds': choose it under Kernel > Change Kernel, then run from the top."
             )
-        if not client.status(_clouds()):
-            return "The local clouds are not running: run `labkit up` in a terminal, and this cell again."
-        return ""
+        try:
+            running = client.status(_clouds())
+        except LabError as error:
+            return str(error)
+        return (
+            "" if running else "The local clouds are not running: run `labkit up` in a terminal, and this cell again."
+        )
 
     def _card(self) -> list[tuple[str, str]]:
         """The card's lines: a label and a text each."""

@@ -115,6 +115,7 @@ def _run_one(name: str, store: bool, root: Path) -> Run:
 def _execute(name: str, notebook: Path) -> str:
     """Executes a notebook in place; returns "" or what went wrong in which cell."""
     import papermill
+    from jupyter_client.kernelspec import NoSuchKernel
     from papermill.exceptions import PapermillExecutionError
 
     try:
@@ -128,6 +129,8 @@ def _execute(name: str, notebook: Path) -> str:
     except PapermillExecutionError as error:
         first = next((line for line in error.source.splitlines() if line and not line.startswith("#")), "")
         return f"cell {error.cell_index}, `{first}`: {error.ename}: {error.evalue}"
+    except NoSuchKernel as error:
+        return f"the kernel {error.name!r} is not registered in this environment; `make setup` does it."
     except Exception as error:
         return f"the notebook could not be run: {type(error).__name__}: {error}"
     return ""

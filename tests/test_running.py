@@ -69,6 +69,14 @@ def test_a_failure_names_the_cell_and_quotes_the_cloud(checkout: Callable[..., P
     assert done.failure in summary
 
 
+def test_a_kernel_that_is_not_registered_is_a_sentence(checkout: Callable[..., Path]) -> None:
+    root = checkout("1")
+    solved = root / "solutions" / "beginner" / "aws.ipynb"
+    solved.write_text(solved.read_text().replace("local-clouds", "lokal-clouds"))
+    (done,) = running.run(["beginner/aws"], root=root)
+    assert done.failure == "the kernel 'lokal-clouds' is not registered in this environment; `make setup` does it."
+
+
 def test_an_unknown_lab_is_a_sentence() -> None:
     with pytest.raises(LabError, match=r"There is no lab at 'begin'"):
         running.run(["begin"])
