@@ -64,7 +64,8 @@ def put_endpoint(call: Call, names: dict[str, str]) -> Response:
         if resource.identity is None:
             made, tenant = call.cloud.identities.assign(resource.id), call.cloud.identities.tenant
             resource.identity = {"type": identity, "principalId": made.object_id, "tenantId": tenant}
-        resource.properties = {**resource.properties, **settings, **shares, "properties": _own(resource, asked)}
+        kept = {name: value for name, value in resource.properties.items() if name != "description"}
+        resource.properties = {**kept, **settings, **shares, "properties": _own(resource, asked)}
         resource.properties["provisioningState"] = "Creating" if status == 201 else "Updating"
         resource.touch(call.engine.clock.now(), call.caller)
     endpoint: Endpoint = resource.state
@@ -209,7 +210,8 @@ def _settings(call: Call, asked: Mapping[str, Any]) -> dict[str, Any]:
         raise invalid(call, f"publicNetworkAccess {access!r} is neither Enabled nor Disabled.", "PublicNetworkAccess")
     if str((asked.get("properties") or {}).get(_ENFORCE_SECRETS, "disabled")).lower() != "disabled":
         raise not_served(f"secret injection ({_ENFORCE_SECRETS} of an online endpoint)")
-    return {"authMode": mode, "description": asked.get("description"), "publicNetworkAccess": access}
+    described = {name: asked[name] for name in ("description",) if name in asked}
+    return {"authMode": mode, "publicNetworkAccess": access, **described}
 
 
 def _identity_type(body: Mapping[str, Any]) -> str:
@@ -266,10 +268,11 @@ def _custom(resource: Resource) -> dict[str, str]:
 
 def begin(call: Call, resource: Resource, work: Callable[[], None], status: int) -> Response:
     """Begins a change of an endpoint or a deployment, whose properties say where to ask after it."""
+    shown, properties = resource.view(), dict(resource.properties)
     response = operations.begin(call, work, status=status, body={}, location=resource.location)
     where = next(value for name, value in response.headers if name == "Azure-AsyncOperation")
     resource.properties["properties"] = {**_custom(resource), "AzureAsyncOperationUri": where}
-    response.body = json.dumps(resource.view()).encode()
+    response.body = json.dumps({**shown, "properties": {**properties, "properties": _custom(resource)}}).encode()
     return response
 
 

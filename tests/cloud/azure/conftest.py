@@ -12,6 +12,7 @@ import pytest
 from labkit.cloud.azure import AzureCloud
 from labkit.cloud.engine import Engine
 from tests.cloud.azure import in_process
+from tests.cloud.azure.online_world import World
 
 _numbers = itertools.count(1)
 
@@ -66,3 +67,11 @@ def ml(sdk: Any, reached: AzureCloud) -> Any:
     from azure.identity import DefaultAzureCredential
 
     return sdk.MLClient(DefaultAzureCredential(), reached.identities.subscription, "learning", "mlops")
+
+
+@pytest.fixture
+def world(rest: in_process.Rest, name: str) -> Iterator[World]:
+    """An online endpoint of the test's own, to be made, and what is needed to deploy to it."""
+    world = World(rest, name)
+    yield world
+    world.close()
