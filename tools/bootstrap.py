@@ -129,7 +129,7 @@ class Environment:
         say(f"Installing {count} packages into .venv ({SIZE_GB} GB): a few minutes the first time.")
         relocatable = self._install_with_uv()
         if not relocatable:
-            say("uv could not install them; trying pip, which takes longer.")
+            say("uv could not install them; trying pip, which takes some minutes more.")
             if not self._run("pip", "install", "--requirement", str(self.requirements)):
                 raise SetupFailed(
                     f"The packages could not be installed: {_last_line(self.log.read_text())} The whole story is in "
