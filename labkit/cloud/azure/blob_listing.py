@@ -24,6 +24,11 @@ LARGEST_PAGE = 5000
 #: What ``include`` may ask for; of the second kind nothing exists here, so that nothing is what is listed.
 _INCLUDES = frozenset(("metadata", "uncommittedblobs", "copy"))
 _NONE_EXIST = frozenset(("snapshots", "deleted", "versions", "deletedwithversions", "legalhold", "immutabilitypolicy"))
+#: What there is to say of a blob whose blocks all wait to be committed.
+_UNCOMMITTED = (
+    "<Properties><Content-Length>0</Content-Length><BlobType>BlockBlob</BlobType><LeaseStatus>unlocked</LeaseStatus>"
+    "<LeaseState>available</LeaseState><ServerEncrypted>true</ServerEncrypted></Properties>"
+)
 #: What XML 1.0 cannot hold: names with it are sent percent-encoded.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -49,7 +54,7 @@ def list_blobs(at: BlobCall) -> Response:
         elif name in blobs:
             parts.append(_blob(blobs[name], include))
         else:
-            parts.append(f"<Blob>{_name(name)}<Properties><Content-Length>0</Content-Length></Properties></Blob>")
+            parts.append(f"<Blob>{_name(name)}{_UNCOMMITTED}</Blob>")
     given = {"Prefix": prefix, "Delimiter": delimiter}
     return _answer(at, given, "Blobs", parts, following, f" ContainerName={quoteattr(container.name)}")
 

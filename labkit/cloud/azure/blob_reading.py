@@ -38,10 +38,10 @@ def get_blob(at: BlobCall) -> Response:
         check_read(at.header, found)
         content = found.open()
     start, length, partial = _range(at, found.size)
-    headers = described(found)
-    headers = [(name, value) for name, value in headers if name not in ("Content-Length", "Content-MD5")]
-    headers += [(shown, at.query[name]) for name, shown in _OVERRIDES.items() if at.grant and name in at.query]
-    headers.append(("Content-Length", str(length)))
+    signed = {shown: at.query[name] for name, shown in _OVERRIDES.items() if at.grant and name in at.query}
+    replaced = ("Content-Length", "Content-MD5", *signed)
+    headers = [(name, value) for name, value in described(found) if name not in replaced]
+    headers += [*signed.items(), ("Content-Length", str(length))]
     if partial:
         headers.append(("Content-Range", f"bytes {start}-{start + length - 1}/{found.size}"))
         if found.md5:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from labkit.cloud.azure import (
+    blob_batch,
     blob_containers,
     blob_copy,
     blob_errors,
@@ -62,6 +63,9 @@ _BLOB_METADATA = _reads("Get Blob Metadata", blob_reading.get_metadata, _READ_BL
 _ACCOUNT = _reads(
     "Get Account Information", blob_containers.get_account_information, f"{_CONTAINERS}/read", "rwdlacup", "sco"
 )
+_BATCH = Operation(
+    "Blob Batch", blob_batch.batch, f"{_SERVICE}/read", "rwdlacup", "sco", note="Delete Blob and Set Blob Tier"
+)
 #: By level, method and ``comp``; a PUT of a blob without ``comp`` is looked at further.
 OPERATIONS: dict[tuple[str, str, str], Operation] = {
     ("service", "GET", "list"): _reads(
@@ -81,6 +85,8 @@ OPERATIONS: dict[tuple[str, str, str], Operation] = {
         "",
         "s",
     ),
+    ("service", "POST", "batch"): _BATCH,
+    ("container", "POST", "batch"): _BATCH,
     ("container", "PUT", ""): Operation(
         "Create Container", blob_containers.create_container, f"{_CONTAINERS}/write", "cw", "c"
     ),
@@ -203,6 +209,8 @@ def _common(call: Call) -> list[tuple[str, str]]:
 
 def _check_version(at: BlobCall) -> None:
     version = at.header("x-ms-version")
+    if not version and at.call.outer is not None:
+        version = at.call.outer.request.headers.get("x-ms-version")
     if not version:
         if at.grant is None:
             raise error("MissingRequiredHeader", HeaderName="x-ms-version")

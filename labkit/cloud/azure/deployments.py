@@ -341,7 +341,7 @@ class _Deployment:
         headers = Headers([("Authorization", self._call.request.headers.get("authorization"))])
         target = f"{identifier}?api-version={version}"
         request = Request("PUT", self._call.request.host, target, headers, json.dumps(body).encode())
-        answer = self._call.cloud.send(request)
+        answer = self._call.cloud.send(request, self._call)
         addresses = [value for name, value in answer.headers if name == "Azure-AsyncOperation"]
         if addresses:
             number = addresses[0].partition("?")[0].rpartition("/")[2]

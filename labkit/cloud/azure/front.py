@@ -62,7 +62,7 @@ class Call:
     """One call on its way through the dialect, as an operation's function sees it.
 
     ``operation`` is the action that a role must allow, ``resource`` the id of what the call is about, ``query`` the
-    query's parameters by lower-case name.
+    query's parameters by lower-case name, ``outer`` the batch or deployment that the call is part of.
     """
 
     cloud: AzureCloud
@@ -74,6 +74,7 @@ class Call:
     resource: str = ""
     read_only: bool = False
     workspace_id: str = ""
+    outer: Call | None = None
     _caller: Caller | None = None
 
     @property
@@ -181,11 +182,11 @@ class AzureCloud:
         except AzureError as failure:
             return service.failure(call, failure)
 
-    def send(self, request: Request) -> Response:
-        """Answers a request that the cloud sends to itself for a caller; raises :class:`AzureError`."""
-        target = hosts.resolve(request.host)
-        assert isinstance(target, Target)
-        return self._answer(self._call(request, target), _service(target))
+    def send(self, request: Request, outer: Call) -> Response:
+        """Answers a request that is part of another call; raises :class:`AzureError`."""
+        call = self._call(request, outer.target)
+        call.outer = outer
+        return self._answer(call, _service(outer.target))
 
     def inventory(self) -> dict[str, list[str]]:
         return arm.inventory(self)
