@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import shlex
 import sys
 import tempfile
@@ -21,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from labkit.cloud import client, environment, state
+from labkit.cloud.engine import clock as engine_clock
+from labkit.cloud.engine.errors import CloudError
 from labkit.cloud.inventory import spelled
 from labkit.cloud.state import Lab
 from labkit.errors import LabError
 
 Options = argparse.Namespace
-
-_UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -239,14 +238,11 @@ def _ahead(seconds: float) -> str:
 
 
 def duration(text: str) -> timedelta:
-    """``31d``, ``90s``, ``1h30m``: numbers with their units, largest first or not."""
-    if not re.fullmatch(r"(\d+(\.\d+)?[wdhms])+", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration; write one such as 31d, 12h, 1h30m or 90s")
+    """The clock's own reading of ``31d``, ``90s`` or ``1h30m``, with its error as one of usage."""
     try:
-        parts = re.findall(r"(\d+(?:\.\d+)?)([wdhms])", text)
-        return sum((timedelta(**{_UNITS[unit]: float(number)}) for number, unit in parts), timedelta())
-    except OverflowError:
-        raise argparse.ArgumentTypeError(f"{text!r} is longer than a clock can be advanced") from None
+        return engine_clock.duration(text)
+    except CloudError as error:
+        raise argparse.ArgumentTypeError(error.message) from None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -85,9 +84,10 @@ def test_every_example_can_be_parsed(command: cli.Command) -> None:
         (["exec", "--fresh"], "name a command to run, after `--`"),
         (["exec", "--"], "name a command to run, after `--`"),
         (["clock", "advance"], "say by how much, such as 31d, 12h or 90s"),
-        (["clock", "advance", "soon"], "'soon' is no duration; write one such as 31d, 12h, 1h30m or 90s"),
+        (["clock", "advance", "soon"], "'soon' is not a duration: write one like 31d, 90s or 2h30m"),
+        (["clock", "advance", "0s"], "write a duration of more than 0 s"),
         (["clock", "advance", "-1d"], "arguments"),
-        (["clock", "advance", "99999999999d"], "longer than a clock can be advanced"),
+        (["clock", "advance", "99999999999d"], "is too long a duration"),
         (["clock", "back"], "invalid choice"),
         (["check"], "required: LAB"),
         (["release", "--check", "--nbgrader", "x"], "not allowed with"),
@@ -128,21 +128,6 @@ def test_a_defect_is_one_sentence_too(
     assert said.startswith("labkit: Something failed that should not (ZeroDivisionError: division by zero)")
     (report,) = re.findall(r"in (\S+)\.\n", said)
     assert "in fail\n    raise ZeroDivisionError" in Path(report).read_text()
-
-
-@pytest.mark.parametrize(
-    ("text", "meant"),
-    [
-        ("31d", timedelta(days=31)),
-        ("90s", timedelta(seconds=90)),
-        ("1h30m", timedelta(minutes=90)),
-        ("0.5h", timedelta(minutes=30)),
-        ("2w1d", timedelta(days=15)),
-        ("0s", timedelta()),
-    ],
-)
-def test_durations(text: str, meant: timedelta) -> None:
-    assert cli.duration(text) == meant
 
 
 def test_a_life_on_the_command_line(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:

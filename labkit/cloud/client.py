@@ -93,7 +93,8 @@ def down(lab: Lab, progress: Progress = _quiet) -> Inventory | None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
             stopped = _wait_for_end(lab)
-            gone = gone or take_left_behind(lab)
+            left = take_left_behind(lab)
+            gone = gone or left
         if not stopped:
             raise LabError(f"The local clouds do not stop; end the process that holds {lab.lock_file} by hand.")
         return gone
@@ -182,7 +183,9 @@ def _start(lab: Lab, keep: bool) -> tuple[subprocess.Popen[bytes], int]:
     try:
         return process, _wait_until_ready(lab, process, before)
     except BaseException:
-        process.kill()
+        # A detached server is no child of this process, but still of the process group that was made for it.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         # The server that failed holds its lock to its last moment.
         _wait_for_end(lab)

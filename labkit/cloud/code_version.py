@@ -9,7 +9,7 @@ from pathlib import Path
 
 @lru_cache(maxsize=1)
 def code_version() -> str:
-    """The mark of the code in ``labkit/cloud`` as it was when this process first asked."""
+    """The mark of the code in ``labkit/cloud``, as it was when this process first asked."""
     root = Path(__file__).parent
     mark = hashlib.sha256()
     for file in sorted(root.rglob("*.py")):

@@ -30,6 +30,7 @@ from labkit.cloud import environment
 from labkit.cloud.code_version import code_version
 from labkit.cloud.dialect import Dialect
 from labkit.cloud.engine import Engine
+from labkit.cloud.engine.errors import CloudError
 from labkit.cloud.gateway.ca import Authority
 from labkit.cloud.gateway.control import Bad, Control, Route
 from labkit.cloud.gateway.listener import Listener
@@ -149,6 +150,7 @@ class Server:
         self._lab = lab
         self._stop = stop
         self._started = time.time()
+        self._code = code_version()
         try:
             self._listener = Listener(lab.port)
         except OSError as error:
@@ -165,7 +167,6 @@ class Server:
             "POST reset": self._reset,
             "GET clock": self._clock,
             "POST clock/advance": self._advance,
-            "GET env": self._env,
             "POST down": self._down,
         }
         control = Control(lab.port, lab.token, routes)
@@ -173,9 +174,6 @@ class Server:
         self._proxy = Proxy(self._router, self._authority, control)
 
     def start(self) -> None:
-        # What has been made so far stays: the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
         self._listener.start(self._proxy.handle)
         threading.Thread(target=self._warm, name="warm", daemon=True).start()
 
@@ -185,6 +183,9 @@ class Server:
         for dialect in self._dialects:
             dialect.warm()
         self._engine.launcher.warm()
+        # What was made so far stays: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
 
     def close(self) -> None:
         """Stops everything that runs in the clouds."""
@@ -200,7 +201,7 @@ class Server:
             "port": self._lab.port,
             "folder": str(self._lab.folder),
             "started": self._started,
-            "code": code_version(),
+            "code": self._code,
             "time": self._engine.clock.now().isoformat(),
             "offset": self._engine.clock.offset.total_seconds(),
             "calls": self._engine.audit.total,
@@ -222,9 +223,10 @@ class Server:
 
     def _advance(self, payload: dict[str, Any]) -> Iterator[dict[str, Any]]:
         seconds = payload.get("seconds")
-        if not isinstance(seconds, (int, float)) or seconds < 0:
-            raise Bad("The clock is advanced by a number of seconds, zero or more.")
-        return self._advanced(timedelta(seconds=seconds))
+        try:
+            return self._advanced(timedelta(seconds=float(seconds)))  # type: ignore[arg-type]  # what else it is raises
+        except (TypeError, ValueError, OverflowError):
+            raise Bad("The clock is advanced by a number of seconds.") from None
 
     def _advanced(self, by: timedelta) -> Iterator[dict[str, Any]]:
         news: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
@@ -234,18 +236,16 @@ class Server:
                 firings = self._engine.clock.advance(by, lambda line: news.put({"progress": line}))
                 fired = [{"at": each.at.isoformat(), "name": each.name, "error": each.error} for each in firings]
                 news.put({**self._clock({}), "fired": fired})
+            except CloudError as error:
+                news.put({"error": error.message})
             except Exception as error:
-                if not hasattr(error, "message"):
-                    _log.exception("the clock could not be advanced")
-                news.put({"error": str(error)})
+                _log.exception("the clock could not be advanced")
+                news.put({"error": f"The clock could not be advanced ({error}), a defect; see server.log."})
             news.put(None)
 
         threading.Thread(target=work, name="advance", daemon=True).start()
         while (each := news.get()) is not None:
             yield each
-
-    def _env(self, _: dict[str, Any]) -> dict[str, Any]:
-        return {"set": environment.of(self._lab)}
 
     def _down(self, _: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {"pid": os.getpid(), "gone": {dialect.name: dialect.inventory() for dialect in self._dialects}}

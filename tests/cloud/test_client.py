@@ -189,6 +189,13 @@ def test_a_server_that_cannot_start_says_its_last_words(lab: Lab, monkeypatch: p
     assert client.status(lab) is None
 
 
+def test_a_server_that_hangs_while_it_starts_is_given_up(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "START", 0.0)
+    with pytest.raises(LabError, match="could not be started"):
+        client.up(lab)
+    assert not client.runs(lab)
+
+
 def test_the_servers_environment_has_nothing_of_the_callers_clouds(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "HTTPS_PROXY", "SSL_CERT_FILE", "GOOGLE_APPLICATION_CREDENTIALS"):
         monkeypatch.setenv(name, "the caller's")
@@ -225,8 +232,11 @@ def test_the_clock_is_advanced_and_says_so(lab: Lab) -> None:
     assert news[-1]["fired"] == []
     assert news[-1]["offset"] == pytest.approx(3600.0, abs=0.01)
     assert client.control(lab, "GET", "clock")["offset"] == pytest.approx(3600.0, abs=0.01)
-    with pytest.raises(LabError, match="zero or more"):
+    with pytest.raises(LabError, match="more than 0 s and at most"):
         client.control(lab, "POST", "clock/advance", {"seconds": -1})
+    for wrong in ("soon", None, [], 1e300, float("nan")):
+        with pytest.raises(LabError, match="by a number of seconds"):
+            client.control(lab, "POST", "clock/advance", {"seconds": wrong})
 
 
 def test_fresh_clouds_end_with_their_block() -> None:
