@@ -195,7 +195,7 @@ def release(options: Options) -> int:
     if not lines:
         print("notebooks/ is what solutions/ makes.")
     elif options.check:
-        _note("`labkit release` makes notebooks/ anew.")
+        _note("`labkit release` makes notebooks/ anew; what you have written in them would be lost, so copy it first.")
         return 1
     return 0
 

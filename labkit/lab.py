@@ -64,6 +64,8 @@ class Lab:
         """One way to do the task: the solved notebook's cell."""
         self._task(task)
         solved = ROOT / "solutions" / f"{self.name}.ipynb"
+        if not solved.is_file():
+            raise LabError(f"The solved notebook {solved.relative_to(ROOT)} is not in this copy of the kit.")
         for cell in json.loads(solved.read_text(encoding="utf-8"))["cells"]:
             if cell["metadata"].get("nbgrader", {}).get("grade_id") == task:
                 lines = "".join(cell["source"]).splitlines()
@@ -146,14 +148,20 @@ class Lab:
 
 
 class Text(str):
-    """A string that a notebook shows as it reads, without quotation marks."""
+    """A sentence that a notebook shows as it reads, without quotation marks."""
 
     def __repr__(self) -> str:
         return str(self)
 
+    def _repr_html_(self) -> str:
+        return html.escape(self)
 
-class Code(Text):
+
+class Code(str):
     """Python source that a notebook shows as code."""
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def _repr_markdown_(self) -> str:
         return f"```python\n{self}\n```"

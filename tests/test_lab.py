@@ -94,6 +94,7 @@ def test_hints_say_more_each_time_until_only_the_answer_is_left() -> None:
     assert hints[2].startswith("Hint 3 of 3: HistGradientBoostingClassifier(")
     assert hints[3] == 'There is no further hint; lab.answer("train") shows one way to do it.'
     assert repr(hints[0]) == hints[0]
+    assert "build / &quot;churn.joblib&quot;" in hints[2]._repr_html_()
 
 
 @pytest.mark.parametrize("task", [task.name for task in Lab("beginner/aws")._lab.tasks])
@@ -104,6 +105,12 @@ def test_every_task_has_an_answer_that_is_code_without_the_markers(task: str) ->
         answer.removeprefix("%%writefile aws/inference.py\n").removeprefix("%%writefile aws/client.py\n"), task, "exec"
     )
     assert answer._repr_markdown_() == f"```python\n{answer}\n```"
+
+
+def test_a_kit_without_the_solutions_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("labkit.lab.ROOT", tmp_path)
+    with pytest.raises(LabError, match=r"solutions/beginner/aws\.ipynb is not in this copy of the kit"):
+        Lab("beginner/aws").answer("train")
 
 
 def test_time_passes_and_the_card_shows_it(fresh_clouds: Callable[[], state.Lab]) -> None:
