@@ -34,19 +34,20 @@ class Deployment:
     settings: Settings
     release: Callable[[], None]
     _in_flight: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _changed: threading.Condition = field(default_factory=threading.Condition, repr=False)
 
-    def enter(self) -> bool:
-        """Lets a request in, unless as many as may be are in already."""
-        with self._lock:
-            if self._in_flight >= self.settings.most_requests:
+    def enter(self, patience: float = 0.0) -> bool:
+        """Lets a request in, unless as many as may be are in already, and stay in for so many seconds."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._in_flight < self.settings.most_requests, patience):
                 return False
             self._in_flight += 1
             return True
 
     def leave(self) -> None:
-        with self._lock:
+        with self._changed:
             self._in_flight -= 1
+            self._changed.notify()
 
 
 class Endpoint:

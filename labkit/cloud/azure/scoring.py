@@ -104,17 +104,22 @@ def _outcome(call: Call, endpoint: Endpoint) -> Outcome:
 
 
 def _mirror(call: Call, endpoint: Endpoint, shadow: Deployment) -> None:
-    """Sends a copy of the request to another deployment: it runs, is measured and logged, and answers nobody."""
-    if not shadow.enter():
-        monitor.measure(call, endpoint, Outcome(_too_many(), shadow.name))
-        return
+    """Sends a copy of the request to another deployment: it runs, is measured and logged, and answers nobody.
+
+    As nobody waits for it, it waits for its turn as long as a request may take.
+    """
+    sent = time.perf_counter()
 
     def send() -> None:
         started = time.perf_counter()
-        try:
-            outcome = _ask(endpoint, shadow, call.request, call.request_id)
-        finally:
-            shadow.leave()
+        if shadow.enter(max(sent + shadow.settings.request_timeout - started, 0.0)):
+            started = time.perf_counter()
+            try:
+                outcome = _ask(endpoint, shadow, call.request, call.request_id)
+            finally:
+                shadow.leave()
+        else:
+            outcome = Outcome(_too_many(), shadow.name)
         monitor.measure(call, endpoint, outcome, started)
 
     endpoint.aside(send)
