@@ -241,7 +241,7 @@ class AwsCloud:
         if call.service == "sagemaker-runtime":
             return self._invoke(call)
         if call.service != "s3":
-            call.body = protocols.decompressed(call.request, call.body)
+            call.body = call.request.body = protocols.decompressed(call.request, call.body)
         moto_request = storage.moto_request(call) if call.service == "s3" else None
         operation = protocols.find(call.service, call.request, moto_request)
         call.operation, call.protocol = operation.name, operation.protocol

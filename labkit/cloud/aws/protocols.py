@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from moto.core.request import Request as MotoRequest
 
 
-#: Bytes of a request that was sent compressed.
-LARGEST_BODY = 16 * 1024 * 1024
-
-
 #: Bytes of the largest compressed body, decompressed.
 LARGEST_BODY = 16 * 1024 * 1024
 
@@ -130,7 +126,7 @@ def _json(service: str, request: Request) -> Operation:
 
 def form_of(request: Request) -> dict[str, str]:
     """The parameters of a query-protocol request: those in its URL, then those in its body."""
-    body = _decoded(request, request.body).decode("utf-8", "replace")
+    body = request.body.decode("utf-8", "replace")
     return dict(parse_qsl(request.query, keep_blank_values=True)) | dict(parse_qsl(body, keep_blank_values=True))
 
 
@@ -163,7 +159,7 @@ def parse(
     if shape is None:
         return {}
     if operation.protocol == "json":
-        return _parse_json_body(_decoded(request, body), shape)
+        return _parse_json_body(body, shape)
     from moto.core.parse import PROTOCOL_PARSERS, RequestParserError
 
     if moto_request is not None:
@@ -192,19 +188,6 @@ def parse(
         # Names of user metadata are header names, which the WSGI layer below has capitalized.
         parsed["Metadata"] = {name.lower(): value for name, value in parsed["Metadata"].items()}
     return parsed
-
-
-def _decoded(request: Request, body: bytes) -> bytes:
-    """The body without the compression that SDKs give to large requests, as boto3 does for PutMetricData."""
-    if request.headers.get("content-encoding").lower() != "gzip":
-        return body
-    try:
-        whole = zlib.decompressobj(wbits=31).decompress(body, LARGEST_BODY + 1)
-    except zlib.error:
-        raise AwsError("SerializationException", "The request's body is not in the gzip format.", 400) from None
-    if len(whole) > LARGEST_BODY:
-        raise AwsError("RequestEntityTooLarge", f"The request is larger than {LARGEST_BODY} bytes.", 413)
-    return whole
 
 
 def _parse_json_body(body: bytes, shape: Shape) -> dict[str, Any]:
