@@ -34,6 +34,8 @@ LARGEST_HEAD = 64 * 1024
 IDLE = 1800.0
 #: Seconds that a client may take between two pieces of a request, or to take a piece of the answer.
 STALLED = 300.0
+#: Seconds that a client whose request was refused may go on sending.
+FAREWELL = 2.0
 #: An answer's body up to this size (bytes) leaves together with its head.
 ONE_PIECE = 64 * 1024
 
@@ -55,10 +57,23 @@ def receive(sock: socket.socket, size: int = _PIECE) -> bytes:
     return sock.recv(size)
 
 
+def finish(sock: socket.socket) -> None:
+    """Ends a connection on which the client may still be sending, so that it sees the answer all the same.
+
+    Closing it with bytes unread would reset it, and what was answered could be lost.
+    """
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_WR)
+        sock.settimeout(FAREWELL)
+        while sock.recv(_PIECE):
+            pass
+
+
 def serve(sock: socket.socket, route: Route, received: bytes = b"") -> None:
     """Serves a connection until either side ends it. ``received`` was read from it already. Closes the socket."""
     try:
         _Connection(sock, route, received).run()
+        finish(sock)
     except OSError as error:
         _log.debug("connection ended: %s", error)
     finally:
@@ -166,17 +181,11 @@ class _Connection:
             raise ConnectionAbortedError("an answer broke off") from None
 
     def _refuse(self, response: Response) -> None:
-        """Answers without having read the whole request, then ends the connection so that the answer arrives."""
+        """Answers without having read the whole request. The connection ends with it."""
         if self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return
         response.headers.append(("Connection", "close"))
         self._send("", response)
-        # Closing with unread bytes would reset the connection, and the client might never see the answer.
-        self._socket.shutdown(socket.SHUT_WR)
-        self._socket.settimeout(2.0)
-        with contextlib.suppress(OSError):
-            while self._socket.recv(_PIECE):
-                pass
 
     def _send(self, method: str, response: Response) -> None:
         body = response.body

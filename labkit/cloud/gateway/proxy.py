@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import h11
 
 from labkit.cloud.gateway.ca import Authority
-from labkit.cloud.gateway.connection import LARGEST_HEAD, Handler, plain, receive, serve
+from labkit.cloud.gateway.connection import LARGEST_HEAD, Handler, finish, plain, receive, serve
 from labkit.cloud.gateway.control import PREFIX, Control
 from labkit.cloud.gateway.router import Refused, Router
 from labkit.cloud.http import Request, Response
@@ -54,29 +54,25 @@ class Proxy:
                 _log.debug("connection ended: %s", error)
 
     def _tunnel(self, sock: socket.socket, head: bytes) -> None:
-        http = h11.Connection(h11.SERVER, max_incomplete_event_size=LARGEST_HEAD)
-        http.receive_data(head)
         try:
-            request = http.next_event()
-            assert isinstance(request, h11.Request)
-            host, port = _authority(request.target.decode("ascii"))
-        except (h11.RemoteProtocolError, ValueError, AssertionError):
+            host, port = _connect_target(head)
+        except ValueError:
             _answer_connect(sock, 400, "CONNECT takes a host name and a port, such as sts.amazonaws.com:443")
             return
         try:
             dialect = self.router.find(host)
-            if dialect is not None and port != 443:
+            if dialect is None:
+                self._pass_through(sock, host, port)
+                return
+            if port != 443:
                 raise self.router.refuse(host, f"{host} is served on port 443 only, not on {port}.")
-            context = self.authority.context(host) if dialect is not None else None
+            context = self.authority.context(host)
         except Refused as refused:
             _log.info("refused %s: %s", host, refused)
             _answer_connect(sock, 403, str(refused))
             return
         except ValueError:
             _answer_connect(sock, 400, f"{host} is not a host name")
-            return
-        if dialect is None or context is None:
-            self._pass_through(sock, host, port)
             return
         sock.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
         try:
@@ -176,12 +172,20 @@ def _answer_connect(sock: socket.socket, status: int, sentence: str) -> None:
     body = sentence.encode() + b"\n"
     fields = b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n" % len(body)
     sock.sendall(b"HTTP/1.1 %d %s\r\n%s\r\n%s" % (status, reason, fields, body))
+    finish(sock)
 
 
-def _authority(target: str) -> tuple[str, int]:
-    host, _, port = target.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ValueError(target)
+def _connect_target(head: bytes) -> tuple[str, int]:
+    """The host and port that a CONNECT request's head asks for; ValueError when it is malformed."""
+    http = h11.Connection(h11.SERVER, max_incomplete_event_size=LARGEST_HEAD)
+    http.receive_data(head)
+    try:
+        request = http.next_event()
+    except h11.RemoteProtocolError as error:
+        raise ValueError(str(error)) from error
+    host, _, port = request.target.decode("ascii").rpartition(":") if isinstance(request, h11.Request) else ("", "", "")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError("no host and port")
     return host.lower().rstrip("."), int(port)
 
 

@@ -273,6 +273,11 @@ def test_a_client_hello_that_is_sent_along_is_not_lost(gateway: Gateway) -> None
     assert tls.version() == "TLSv1.3"
 
 
+def test_a_refusal_survives_what_was_sent_along(gateway: Gateway) -> None:
+    sent = b"CONNECT pypi.org:443 HTTP/1.1\r\nHost: pypi.org:443\r\n\r\n" + b"x" * 300_000
+    assert gateway.ask(sent).startswith(b"HTTP/1.1 403 pypi.org is no cloud")
+
+
 def test_a_connect_that_comes_in_pieces(gateway: Gateway) -> None:
     with gateway.connect() as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
