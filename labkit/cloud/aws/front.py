@@ -265,7 +265,9 @@ class AwsCloud:
         if check := getattr(module, "check", None):
             check(call, parameters)
         if function is None:
-            return self._moto(call, moto_request)
+            response = self._moto(call, moto_request)
+            finish = getattr(module, "finish", None)
+            return finish(call, parameters, response) if finish else response
         result = function(call, parameters)
         return result if isinstance(result, Response) else protocols.serialize(operation, result, call.request_id)
 
@@ -393,7 +395,8 @@ def _own(service: str) -> Any:
     """The module with the kit's own functions of a service.
 
     ``OPERATIONS`` is its table from operation to function. Where it has them, ``prepare(call, parameters)`` is called
-    before access is decided, and ``check(call, parameters)`` before any operation of the service, its own or moto's.
+    before access is decided, ``check(call, parameters)`` before any operation of the service, its own or moto's, and
+    ``finish(call, parameters, response)`` after moto's.
     """
     return importlib.import_module(f"{__package__}.{OWN[service]}")
 

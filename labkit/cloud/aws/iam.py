@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from labkit.cloud.aws import moto_base
 from labkit.cloud.aws.errors import AwsError
+from labkit.cloud.aws.protocols import Operation, model_of, serialize
+from labkit.cloud.http import Response
 
 if TYPE_CHECKING:
     from labkit.cloud.aws.front import Call
@@ -62,6 +65,51 @@ def check(call: Call, parameters: dict[str, Any]) -> None:
     if rule := _RULES.get(call.operation):
         with moto_base.lock("iam"):
             rule(call.cloud.identities.iam(), parameters)
+
+
+# -- pages ---------------------------------------------------------------------------------------------------------
+
+#: Lists that moto gives whole, whatever ``MaxItems`` and ``Marker`` ask -> the member that holds them.
+_WHOLE = {
+    "GetGroup": "Users",
+    "ListAccessKeys": "AccessKeyMetadata",
+    "ListGroupPolicies": "PolicyNames",
+    "ListGroups": "Groups",
+    "ListGroupsForUser": "Groups",
+    "ListInstanceProfiles": "InstanceProfiles",
+    "ListInstanceProfilesForRole": "InstanceProfiles",
+    "ListPolicyVersions": "Versions",
+    "ListRolePolicies": "PolicyNames",
+    "ListUserPolicies": "PolicyNames",
+    "ListUserTags": "Tags",
+    "ListUsers": "Users",
+}
+
+
+def finish(call: Call, parameters: dict[str, Any], response: Response) -> Response:
+    """moto's answer, cut to the page that was asked for."""
+    member = _WHOLE.get(call.operation)
+    if member is None:
+        return response
+    from botocore.parsers import QueryParser
+
+    model = model_of("iam").operation_model(call.operation)
+    sent = {"status_code": response.status, "headers": dict(response.headers), "body": response.body}
+    result: dict[str, Any] = QueryParser().parse(sent, model.output_shape)
+    items, most = result.get(member, []), parameters.get("MaxItems", 100)
+    start = _start(parameters.get("Marker"))
+    more = start + most < len(items)
+    result |= {member: items[start : start + most], "IsTruncated": more}
+    if more:
+        result["Marker"] = b64encode(str(start + most).encode()).decode()
+    return serialize(Operation("iam", call.operation, "query", model, {}), result, call.request_id)
+
+
+def _start(marker: str | None) -> int:
+    try:
+        return int(b64decode(marker or "", validate=True) or b"0")
+    except ValueError:
+        raise AwsError("ValidationError", "Invalid Marker.", 400) from None
 
 
 # -- trust policies ------------------------------------------------------------------------------------------------

@@ -225,6 +225,19 @@ def test_pages(iam: Any) -> None:
     assert {role["RoleName"] for page in pages for role in page["Roles"]} == {"a", "b", "c"}
 
 
+def test_pages_of_lists_that_moto_gives_whole(iam: Any) -> None:
+    for name in ("a", "b", "c"):
+        iam.create_user(UserName=name)
+        iam.put_user_policy(UserName="learner", PolicyName=name, PolicyDocument=document(GRANT))
+    pages = list(iam.get_paginator("list_users").paginate(PaginationConfig={"PageSize": 3}))
+    assert [[user["UserName"] for user in page["Users"]] for page in pages] == [["learner", "a", "b"], ["c"]]
+    first = iam.list_user_policies(UserName="learner", MaxItems=2)
+    assert (first["PolicyNames"], first["IsTruncated"]) == (["a", "b"], True)
+    rest = iam.list_user_policies(UserName="learner", Marker=first["Marker"])
+    assert (rest["PolicyNames"], rest["IsTruncated"]) == (["c"], False)
+    assert error(iam.list_users, Marker="no marker") == (400, "ValidationError", "Invalid Marker.")
+
+
 def test_dates_are_in_lab_time(iam: Any, engine: Engine) -> None:
     engine.clock.advance(timedelta(days=10))
     ahead = iam.create_user(UserName="u")["User"]["CreateDate"] - datetime.now(UTC)
