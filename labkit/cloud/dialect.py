@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import socket
+from typing import Protocol, runtime_checkable
 
 from labkit.cloud.http import Request, Response
 
@@ -36,3 +37,11 @@ class Dialect(Protocol):
 
     def close(self) -> None:
         """Stops everything that runs in it."""
+
+
+@runtime_checkable
+class SpeaksHttp2(Protocol):
+    """A dialect that has clients which speak HTTP/2 only, as those of gRPC do."""
+
+    def http2(self, host: str) -> socket.socket:
+        """A connection to the cloud's own server of HTTP/2 over TLS, for the bytes of a client of ``host``."""

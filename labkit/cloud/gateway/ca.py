@@ -53,6 +53,13 @@ class Authority:
             self._contexts.move_to_end(host)
             return context
 
+    def certificate(self, *hosts: str) -> tuple[bytes, bytes]:
+        """A private key, and a certificate for ``hosts`` followed by those above it, PEM, for a server of its own."""
+        with self._lock:
+            leaf = self._issue(*hosts)
+        chain = b"".join(each.bytes() for each in leaf.cert_chain_pems)
+        return leaf.private_key_pem.bytes(), chain
+
     def warm(self) -> None:
         """Imports what the first host needs."""
         with self._lock:
@@ -65,16 +72,19 @@ class Authority:
 
         return trustme.CA.from_pem(self._certificate.encode(), self._key.encode())
 
-    def _make(self, host: str) -> ssl.SSLContext:
+    def _issue(self, *hosts: str) -> trustme.LeafCert:
         now = datetime.now(UTC).replace(tzinfo=None)
-        leaf = self._authority.issue_cert(
-            host,
+        return self._authority.issue_cert(
+            *hosts,
             organization_name=_ORGANIZATION,
             organization_unit_name="Local clouds",
             # Apple's clients refuse a server's certificate that is valid for more than 825 days.
             not_before=now - timedelta(days=30),
             not_after=now + timedelta(days=365),
         )
+
+    def _make(self, host: str) -> ssl.SSLContext:
+        leaf = self._issue(host)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["http/1.1"])

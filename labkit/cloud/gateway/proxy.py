@@ -16,7 +16,9 @@ from urllib.parse import urlsplit
 
 import h11
 
+from labkit.cloud.dialect import SpeaksHttp2
 from labkit.cloud.gateway.ca import Authority
+from labkit.cloud.gateway.client_hello import offers_http2_only
 from labkit.cloud.gateway.connection import LARGEST_HEAD, Handler, finish, plain, receive, serve
 from labkit.cloud.gateway.control import PREFIX, Control
 from labkit.cloud.gateway.router import Refused, Router
@@ -75,6 +77,10 @@ class Proxy:
             _answer_connect(sock, 400, f"{host} is not a host name")
             return
         sock.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        if isinstance(dialect, SpeaksHttp2) and offers_http2_only(sock):
+            with dialect.http2(host) as far:
+                _relay(sock, far)
+            return
         try:
             tls = context.wrap_socket(sock, server_side=True)
         except ssl.SSLError as error:

@@ -1,0 +1,237 @@
+"""Who calls: the learner's service account, those that models run as, and the metadata server that gives out tokens.
+
+The learner's programs find the metadata server as code on Compute Engine finds its own, so ``google.auth.default()``
+works unchanged; the address in ``GCE_METADATA_HOST`` holds a secret, for others on the machine can reach the port too.
+https://cloud.google.com/compute/docs/metadata/predefined-metadata-keys
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import parse_qsl
+
+from labkit.cloud.engine.access import Caller
+from labkit.cloud.gcp import locations, projects, schema
+from labkit.cloud.gcp.errors import GcpError
+from labkit.cloud.gcp.hosts import Target
+from labkit.cloud.gcp.tokens import LIFETIME, Claims, Rejected, Tokens
+from labkit.cloud.http import Request, Response
+
+#: Where the metadata server is on the plain front; a secret follows.
+PATH = "/_gcp/metadata/"
+SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+
+_ROOT = "/computeMetadata/v1/"
+_FLAVOR = ("Metadata-Flavor", "Google")
+_CHALLENGE = 'Bearer realm="https://accounts.google.com/"'
+_EXPECTED = (
+    "Expected OAuth 2 access token, login cookie or other valid authentication credential. "
+    "See https://developers.google.com/identity/sign-in/web/devconsole-project."
+)
+
+
+class LabSettings(Protocol):
+    """What the dialect asks of the lab: its folders, its secret, and its address."""
+
+    @property
+    def run(self) -> Path:
+        """Where files are kept that do not outlive the server."""
+
+    @property
+    def token(self) -> str:
+        """The lab's secret, from which others are derived."""
+
+    @property
+    def url(self) -> str:
+        """The gateway's address."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAccount:
+    """A service account, and the id of the project that its programs work in."""
+
+    email: str
+    project: str
+
+    @property
+    def unique_id(self) -> str:
+        """Its number, always the same for the same account: 21 digits."""
+        digest = hashlib.sha256(self.email.encode()).digest()
+        return str(10**20 + int.from_bytes(digest[:8], "big"))
+
+
+LEARNER = ServiceAccount(f"learner@{projects.ID}.iam.gserviceaccount.com", projects.ID)
+
+
+class Identities:
+    """Service accounts, their tokens, and which program is which; safe to use from any thread."""
+
+    def __init__(self, lab: LabSettings) -> None:
+        self._secret = lab.token.encode()
+        self._address = lab.url.partition("://")[2]
+        self.tokens = Tokens(self.derived("access tokens"))
+        self._admitted: dict[str, ServiceAccount] = {}
+        self._lock = threading.Lock()
+
+    def derived(self, purpose: str) -> bytes:
+        """A secret of 64 bytes of the lab's own for ``purpose``, the same each time."""
+        return hmac.digest(self._secret, f"gcp {purpose}".encode(), hashlib.sha512)
+
+    def learners_variables(self) -> dict[str, str]:
+        """The variables by which the learner's programs find their metadata server."""
+        return self._variables(self._learners_key)
+
+    def admit(self, account: ServiceAccount) -> dict[str, str]:
+        """The variables by which a program that the clouds start gets tokens for ``account``."""
+        key = secrets.token_hex(24)
+        with self._lock:
+            self._admitted[key] = account
+        return self._variables(key)
+
+    def dismiss(self, variables: dict[str, str]) -> None:
+        """Ends the right to ask for tokens that :meth:`admit` gave with these variables."""
+        with self._lock:
+            self._admitted.pop(variables["GCE_METADATA_HOST"].rpartition("/")[2], None)
+
+    def reset(self) -> None:
+        """Forgets every program but the learner's."""
+        with self._lock:
+            self._admitted.clear()
+
+    # -- callers -----------------------------------------------------------------------------------------------------
+
+    def caller(self, request: Request, target: Target, method: str) -> Caller:
+        """Who sent a request; raises ``UNAUTHENTICATED`` as Google's APIs do."""
+        presented = request.headers.get("authorization")
+        scheme, _, token = presented.partition(" ")
+        if not presented:
+            token = dict(parse_qsl(request.query)).get("access_token", "")
+        elif scheme.lower() != "bearer":
+            token = presented
+        if not token:
+            raise _unauthenticated(
+                f"Request is missing required authentication credential. {_EXPECTED}", "CREDENTIALS_MISSING", method
+            )
+        try:
+            claims = self.tokens.verify(token)
+        except Rejected as rejected:
+            expired = rejected.reason == "expired"
+            reason = "ACCESS_TOKEN_EXPIRED" if expired else "ACCESS_TOKEN_TYPE_UNSUPPORTED"
+            raise _unauthenticated(
+                f"Request had invalid authentication credentials. {_EXPECTED}", reason, method, expired=expired
+            ) from None
+        return self.of_claims(claims, target)
+
+    def of_claims(self, claims: Claims, target: Target) -> Caller:
+        """The caller who holds a verified token."""
+        project = claims.email.partition("@")[2].partition(".")[0]
+        return Caller("gcp", claims.email, project, target.region, claims.identifier)
+
+    # -- the metadata server -----------------------------------------------------------------------------------------
+
+    def metadata_request(self, path: str) -> bool:
+        """Whether a path of the plain front is the metadata server's."""
+        return path.startswith(PATH)
+
+    def answer(self, request: Request) -> Response:
+        """Answers as the metadata server does."""
+        key, slash, rest = request.path.removeprefix(PATH).partition("/")
+        account = self._holder(key)
+        if account is None:
+            return _text(404, "No program of this lab has this metadata server.")
+        if request.headers.get("metadata-flavor") != "Google":
+            return _text(403, "Missing required header: Metadata-Flavor: Google")
+        if "x-forwarded-for" in request.headers:
+            return _text(403, "A request with X-Forwarded-For is not answered.")
+        if request.method not in ("GET", "HEAD"):
+            return _text(405, f"The metadata server does not take {request.method} here.")
+        if not rest:
+            return _text(200, "computeMetadata/\n")
+        path, query = f"{slash}{rest}", dict(parse_qsl(request.query))
+        if not path.startswith(_ROOT):
+            return _text(404, f"{path} is no path of the metadata server.")
+        return self._metadata(account, path.removeprefix(_ROOT).strip("/"), query)
+
+    def _metadata(self, account: ServiceAccount, path: str, query: dict[str, str]) -> Response:
+        for alias in ("default", account.email):
+            beginning = f"instance/service-accounts/{alias}/"
+            if path == f"{beginning}token":
+                scopes = tuple(each for each in query.get("scopes", SCOPE).split(",") if each)
+                token = self.tokens.issue(account.email, scopes)
+                return _json({"access_token": token, "expires_in": LIFETIME, "token_type": "Bearer"})
+            if path == f"{beginning}identity":
+                return _text(404, "The local clouds issue no identity tokens yet; see docs/fidelity.md.")
+        found: Any = _tree(account)
+        for part in path.split("/") if path else ():
+            if not isinstance(found, dict) or part not in found:
+                return _text(404, f"{path} is no key of the metadata server.")
+            found = found[part]
+        if query.get("recursive", "").lower() == "true" or query.get("alt") == "json":
+            return _json(_recursive(found))
+        if isinstance(found, dict):
+            return _text(200, "".join(f"{name}/\n" if isinstance(found[name], dict) else f"{name}\n" for name in found))
+        return _text(200, "\n".join(found) if isinstance(found, list) else str(found))
+
+    @property
+    def _learners_key(self) -> str:
+        return self.derived("metadata server")[:24].hex()
+
+    def _holder(self, key: str) -> ServiceAccount | None:
+        if hmac.compare_digest(key.encode(), self._learners_key.encode()):
+            return LEARNER
+        with self._lock:
+            return self._admitted.get(key)
+
+    def _variables(self, key: str) -> dict[str, str]:
+        address = f"{self._address}{PATH}{key}"
+        return {"GCE_METADATA_HOST": address, "GCE_METADATA_IP": address}
+
+
+def _tree(account: ServiceAccount) -> dict[str, Any]:
+    described = {"aliases": ["default"], "email": account.email, "scopes": [SCOPE]}
+    return {
+        "instance": {
+            "id": "3141592653589793238",
+            "name": "learner",
+            "zone": f"projects/{projects.NUMBER}/zones/{locations.DEFAULT}-a",
+            "service-accounts": {"default": described, account.email: described},
+        },
+        "project": {"project-id": account.project, "numeric-project-id": projects.NUMBER},
+        "universe": {"universe-domain": "googleapis.com"},
+    }
+
+
+def _recursive(found: Any) -> Any:
+    """Keys as JSON has them: in camel case."""
+    if not isinstance(found, dict):
+        return found
+    return {name if "@" in name else _camel(name): _recursive(value) for name, value in found.items()}
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("-")
+    return first + "".join(each.title() for each in rest)
+
+
+def _text(status: int, text: str) -> Response:
+    return Response(status, [("Content-Type", "application/text"), _FLAVOR], text.encode())
+
+
+def _json(value: Any) -> Response:
+    return Response(200, [("Content-Type", "application/json"), _FLAVOR], json.dumps(value).encode())
+
+
+def _unauthenticated(message: str, reason: str, method: str, *, expired: bool | None = None) -> GcpError:
+    service, _, _ = method.rpartition(".")
+    info = schema.message("google.rpc.ErrorInfo")(
+        reason=reason, domain="googleapis.com", metadata={"service": service, "method": method}
+    )
+    challenge = _CHALLENGE if expired is None else f'{_CHALLENGE}, error="invalid_token"'
+    return GcpError("UNAUTHENTICATED", message, [info], headers=[("WWW-Authenticate", challenge)])
