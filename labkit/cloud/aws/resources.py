@@ -156,10 +156,8 @@ def _iam(
         # Attaching is asked about the user, role or group, and membership about the group.
         if (
             not name
-            or (parameter == "PolicyArn"
-            and operation.startswith(("Attach", "Detach")))
-            or (parameter == "UserName"
-            and operation in ("AddUserToGroup", "RemoveUserFromGroup"))
+            or (parameter == "PolicyArn" and operation.startswith(("Attach", "Detach")))
+            or (parameter == "UserName" and operation in ("AddUserToGroup", "RemoveUserFromGroup"))
         ):
             continue
         subject = str(name) if parameter == "PolicyArn" else arn(kind, str(name))
