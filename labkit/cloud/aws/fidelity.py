@@ -1,7 +1,6 @@
-"""``docs/fidelity.md``, its part on AWS: how far each operation of each served service is served.
+"""AWS's part of ``docs/fidelity.md``: how far each operation of each served service is served.
 
-Written from the tables that decide it at run time, by ``python -m labkit.cloud.aws.fidelity``; a test fails when the
-file is out of date.
+Written from the tables that decide it at run time; see :mod:`labkit.cloud.fidelity`.
 """
 
 from __future__ import annotations
@@ -11,26 +10,10 @@ import textwrap
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from labkit.cloud.aws.front import OWN
 from labkit.cloud.aws.operations import ALLOWED, Fidelity
 from labkit.cloud.aws.protocols import model_of
-
-FILE = Path(__file__).parents[3] / "docs" / "fidelity.md"
-BEGIN = "<!-- AWS: written by `python -m labkit.cloud.aws.fidelity`, do not edit -->"
-END = "<!-- end of AWS -->"
-
-_HEAD = """\
-# What is served, and how far
-
-The local clouds do what an operation says, or refuse it; they never pretend.
-
-* **Works**: does what the vendor documents, within the limits that its note names.
-* **Shape only**: keeps a record, and that record is the whole effect here.
-* **Refused**: answers with an error in the service's own shape that names the operation (on AWS: HTTP 501,
-  `NotImplemented` or `NotImplementedException`). Parameters that ask for what is not done are refused in the same way.
-"""
 
 _INTRO = """\
 ## AWS
@@ -84,7 +67,7 @@ def _service(name: str) -> Service:
 
 
 def section() -> str:
-    """The part of the file between :data:`BEGIN` and :data:`END`."""
+    """The part of the file on AWS."""
     all_services = services()
     counts = "\n".join(
         f"| {each.title} (`{each.name}`) | {len(each.at('works'))} | {len(each.at('shape'))} | {len(each.refused)} |"
@@ -124,22 +107,3 @@ def _bullets(names: Iterable[str], served: Mapping[str, Fidelity]) -> list[str]:
         )
         for note, listed in sorted(by_note.items(), key=lambda pair: bool(pair[0]))
     ]
-
-
-def document(current: str) -> str:
-    """The whole file, given what it is now: other clouds' parts are left as they are."""
-    part = f"{BEGIN}\n{section()}\n{END}\n"
-    before, begin, rest = current.partition(BEGIN)
-    if not begin:
-        return f"{current or _HEAD}\n{part}"
-    return before + part + rest.partition(f"{END}\n")[2]
-
-
-def main() -> None:
-    """Writes the file."""
-    current = FILE.read_text(encoding="utf-8") if FILE.exists() else ""
-    FILE.write_text(document(current), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -259,4 +259,4 @@ def _is_published(namespace: str, types: str) -> bool:
     """Whether Azure has such a kind of resource, though it is not served here."""
     from labkit.cloud.azure.unserved import TYPES
 
-    return types.lower() in TYPES.get(namespace.lower(), frozenset())
+    return types.lower() in [each.lower() for each in TYPES.get(namespace.lower(), ())]

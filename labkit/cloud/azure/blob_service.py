@@ -60,7 +60,7 @@ _CONTAINER_METADATA = _reads(
     "Get Container Metadata", blob_containers.get_container_metadata, f"{_CONTAINERS}/read", "", "c"
 )
 _BLOB_METADATA = _reads("Get Blob Metadata", blob_reading.get_metadata, _READ_BLOB, "r", "o")
-_ACCOUNT = _reads(
+ACCOUNT_INFORMATION = _reads(
     "Get Account Information", blob_containers.get_account_information, f"{_CONTAINERS}/read", "rwdlacup", "sco"
 )
 _BATCH = Operation(
@@ -167,7 +167,7 @@ def _find(at: BlobCall) -> Operation:
     method, comp = at.call.request.method, at.query.get("comp", "")
     level = "blob" if at.blob else "container" if at.container else "service"
     if comp == "properties" and at.query.get("restype") == "account":
-        return _ACCOUNT
+        return ACCOUNT_INFORMATION
     if level == "blob" and method == "PUT" and not comp and at.header("x-ms-copy-source"):
         comp = "from-url" if at.header("x-ms-blob-type") else "copy"
     found = OPERATIONS.get((level, method, comp))

@@ -35,7 +35,6 @@ SERVICES = {
     "arm": "arm",
     "login": "login",
     "blob": "blob_service",
-    "azureml": "azureml_api",
     "scoring": "scoring",
     "metrics": "monitor_metrics",
     "log-analytics": "monitor_logs",

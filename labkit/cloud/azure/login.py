@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from labkit.cloud.azure.front import Call
 
 ERRORS: Codes = {}
+#: Operation -> note, for ``docs/fidelity.md``.
+SERVED = {
+    "Instance discovery": "",
+    "OpenID configuration": "",
+    "Signing keys": "",
+    "Token": "always refused (AADSTS700016): the tenant has no registered applications",
+}
 _HOST = "https://login.microsoftonline.com"
 #: Names that stand for whichever tenant it is.
 _ANY_TENANT = ("common", "organizations")

@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     from labkit.cloud.azure.front import Call
 
 ERRORS: Codes = {}
+#: Operation -> note, for ``docs/fidelity.md``.
+SERVED = dict.fromkeys(
+    ("Query", "Query by resource", "Batch"),
+    "the tables of online endpoints; where, project, extend, distinct, take, top, order by, count and summarize",
+)
 READ = "Microsoft.OperationalInsights/workspaces/query/read"
 AUDIENCES = ("https://api.loganalytics.io", "https://api.loganalytics.azure.com")
 #: Queries that one batch may hold.

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from labkit.cloud.azure.front import Call
 
 ERRORS: Codes = {}
+#: Operation of the regions' hosts -> note, for ``docs/fidelity.md``.
+SERVED = {"Metrics Batch": "of online endpoints and their deployments"}
 READ = "Microsoft.Insights/metrics/read"
 AUDIENCE = "https://metrics.monitor.azure.com"
 #: Resources that one batch may ask about.

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from labkit.cloud.azure.front import Call
 
 ERRORS: Codes = {}
+#: Operation -> note, for ``docs/fidelity.md``.
+SERVED = {
+    "Score": "with a key, an Azure Machine Learning token or a Microsoft Entra token",
+}
 #: What a role must allow for a request with a Microsoft Entra token.
 SCORE = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/score/action"
 #: For whom Microsoft Entra issues tokens that endpoints take.
@@ -59,6 +63,7 @@ class Outcome:
 
 def answer(call: Call) -> Response:
     """Answers one request to an endpoint's host name."""
+    started = call.request.received or time.perf_counter()
     call.operation, call.read_only = SCORE, True
     endpoint = hosts(call).find(call.target.region, call.target.name)
     if endpoint is None:
@@ -69,7 +74,7 @@ def answer(call: Call) -> Response:
     outcome.response.headers += [("server", "azureml-frontdoor")]
     if outcome.response.status >= 400:
         outcome.response.headers.append(("x-request-id", call.request_id))
-    monitor.measure(call, endpoint, outcome)
+    monitor.measure(call, endpoint, outcome, started)
     return outcome.response
 
 

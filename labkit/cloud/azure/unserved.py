@@ -1,4 +1,4 @@
-"""Kinds of resource that Azure has below those that are served: asking for one is refused, not denied to exist."""
+"""What Azure has beside what is served: asking for it is refused, its existence not denied."""
 
 from __future__ import annotations
 
@@ -11,9 +11,37 @@ _MACHINE_LEARNING = (
     " workspaces/features workspaces/featuresets workspaces/featuresets/versions"
     " workspaces/featurestoreEntities workspaces/featurestoreEntities/versions workspaces/inferencePools"
     " workspaces/jobs workspaces/labelingJobs workspaces/linkedServices workspaces/marketplaceSubscriptions"
-    " workspaces/onlineEndpoints workspaces/onlineEndpoints/deployments workspaces/outboundRules"
+    " workspaces/outboundRules"
     " workspaces/privateEndpointConnections workspaces/privateLinkResources workspaces/schedules"
     " workspaces/serverlessEndpoints workspaces/services virtualClusters capacityReservationGroups"
 )
-#: By namespace, all in lower case.
-TYPES = {"microsoft.machinelearningservices": frozenset(_MACHINE_LEARNING.lower().split())}
+#: Kinds of resource by namespace, in lower case.
+TYPES = {"microsoft.machinelearningservices": tuple(_MACHINE_LEARNING.split())}
+#: Operations of the Blob service: https://learn.microsoft.com/rest/api/storageservices/blob-service-rest-api
+BLOB_OPERATIONS = (
+    "Abort Copy Blob",
+    "Append Block",
+    "Append Block From URL",
+    "Delete Blob Immutability Policy",
+    "Find Blobs by Tags",
+    "Get Blob Service Stats",
+    "Get Blob Tags",
+    "Get Page Ranges",
+    "Incremental Copy Blob",
+    "Lease Blob",
+    "Lease Container",
+    "Preflight Blob Request",
+    "Put Block From URL",
+    "Put Page",
+    "Put Page From URL",
+    "Query Blob Contents",
+    "Restore Container",
+    "Set Blob Expiry",
+    "Set Blob Immutability Policy",
+    "Set Blob Legal Hold",
+    "Set Blob Service Properties",
+    "Set Blob Tags",
+    "Set Container ACL",
+    "Snapshot Blob",
+    "Undelete Blob",
+)
