@@ -275,6 +275,24 @@ class Metrics:
         for statistic in stats:
             if statistic not in SIMPLE:
                 percent(statistic)
+        points = []
+        for at, held, bucket in self.buckets(scope, metrics, start, end, period, unit=unit):
+            summary = Summary(bucket)
+            values = {statistic: summary.value(statistic) for statistic in stats}
+            points.append(Point(at, held, values, summary.minimum))
+        return points
+
+    def buckets(
+        self,
+        scope: str,
+        metrics: Sequence[Metric],
+        start: datetime,
+        end: datetime,
+        period: int,
+        *,
+        unit: str | None = None,
+    ) -> Sequence[tuple[datetime, str, Bucket]]:
+        """What :meth:`together` makes its points of: each period's beginning, the unit, and the values themselves."""
         first, last = utc(start).timestamp(), utc(end).timestamp()
         kept_since = self._clock.time() - RETENTION.total_seconds()
         merged: dict[tuple[int, str], Bucket] = {}
@@ -288,13 +306,10 @@ class Metrics:
                     if first <= begins < last and begins >= kept_since:
                         period_number = int((begins - first) // period)
                         merged.setdefault((period_number, held), Bucket()).add(bucket)
-        points = []
-        for (number, held), bucket in sorted(merged.items(), key=lambda item: item[0]):
-            summary = Summary(bucket)
-            values = {statistic: summary.value(statistic) for statistic in stats}
-            at = datetime.fromtimestamp(first + number * period, UTC)
-            points.append(Point(at, held, values, summary.minimum))
-        return points
+        return [
+            (datetime.fromtimestamp(first + number * period, UTC), held, bucket)
+            for (number, held), bucket in sorted(merged.items(), key=lambda item: item[0])
+        ]
 
     def list(
         self,
