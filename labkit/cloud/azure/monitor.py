@@ -113,9 +113,9 @@ METRICS: dict[str, tuple[Definition, ...]] = {
 }
 
 
-def measure(call: Call, endpoint: Endpoint, outcome: Outcome, started: float = 0.0) -> None:
-    """Records a request's metrics and its row in the traffic log. ``started`` is when it began, if not on arrival."""
-    took = time.perf_counter() - (started or call.request.received or time.perf_counter())
+def measure(call: Call, endpoint: Endpoint, outcome: Outcome, started: float) -> None:
+    """Records a request's metrics and its row in the traffic log. ``started`` is when it began."""
+    took = time.perf_counter() - started
     request, response, engine = call.request, outcome.response, call.engine
     status = response.status
     dimensions = {
