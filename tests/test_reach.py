@@ -80,4 +80,5 @@ def test_nothing_else_is_reached(clouds: Lab, leave: Callable[[], object]) -> No
 
 
 def test_the_machines_own_metadata_service_is_not_reached(clouds: Lab) -> None:
-    assert requests.get("http://169.254.169.254/latest/meta-data/").status_code == 403
+    # Refused by the gateway, or by the cloud that knows the address.
+    assert requests.get("http://169.254.169.254/latest/meta-data/").status_code in (403, 501)
