@@ -25,3 +25,12 @@ def test_the_aws_command_line_on_fresh_clouds():
     done = subprocess.run(command, capture_output=True, text=True, timeout=110)
     assert (done.returncode, done.stderr) == (0, "")
     assert '"Endpoints": []' in done.stdout
+
+
+@pytest.mark.timeout(180)
+def test_a_strangers_script_keeps_files_and_models_in_azure():
+    script = str(HERE / "foreign_azure_blobs.py")
+    command = [sys.executable, "-m", "labkit", "exec", "--fresh", "--", "python", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=170)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("everything came back\n")
