@@ -20,7 +20,7 @@ from html import unescape
 from io import BytesIO
 from types import MappingProxyType, ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from labkit.cloud.aws.errors import AwsError
 from labkit.cloud.http import Request, Response
@@ -313,8 +313,3 @@ def _error(service: str, status: int, headers: dict[str, Any], body: bytes) -> A
 def _element(xml: str, name: str) -> str:
     found = re.search(rf"<{name}>(.*?)</{name}>", xml, re.DOTALL)
     return unescape(found[1]).strip() if found else ""
-
-
-def encoded(name: str) -> str:
-    """A bucket or key name as it stands in a path."""
-    return quote(name, safe="/~")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from labkit.cloud.aws import moto_base
+from labkit.cloud.aws import moto_base, s3_state
 from labkit.cloud.aws.errors import AwsError
 from labkit.cloud.aws.signature import Credential
 from labkit.cloud.http import Request
@@ -93,26 +93,17 @@ def check_region(call: Call) -> None:
 
 def read_object(bucket: str, key: str, version_id: str | None = None) -> bytes:
     """An object's content. Raises :class:`AwsError` with S3's codes: ``NoSuchBucket``, ``NoSuchKey``."""
-    with moto_base.lock("s3"):
-        return bytes(find_object(bucket, key, version_id).value)
+    return bytes(find_object(bucket, key, version_id).value)
 
 
 def find_object(bucket: str, key: str, version_id: str | None = None) -> Any:
     """moto's record of an object (``value``, ``size``, ``etag``, ``last_modified``). Raises as :func:`read_object`."""
-    buckets = moto_base.backend("s3").buckets
-    if bucket not in buckets:
-        raise AwsError("NoSuchBucket", "The specified bucket does not exist", 404, BucketName=bucket)
-    found = moto_base.backend("s3").get_object(bucket, key, version_id=version_id)
-    if found is None:
-        raise AwsError("NoSuchKey", "The specified key does not exist.", 404, Key=key)
-    return found
+    with moto_base.lock("s3"):
+        return s3_state.find(s3_state.bucket(bucket), key, version_id)
 
 
 def list_keys(bucket: str, prefix: str) -> list[str]:
     """The keys that begin with ``prefix``, in S3's order. Raises :class:`AwsError` (``NoSuchBucket``)."""
     with moto_base.lock("s3"):
-        backend = moto_base.backend("s3")
-        if bucket not in backend.buckets:
-            raise AwsError("NoSuchBucket", "The specified bucket does not exist", 404, BucketName=bucket)
-        keys, *_ = backend.list_objects(backend.buckets[bucket], prefix, None, None, None)
-        return [each.name for each in keys]
+        holder = s3_state.bucket(bucket)
+        return [key for key in sorted(holder.keys) if key.startswith(prefix) and s3_state.latest(holder, key)]

@@ -26,8 +26,6 @@ CODES = {
 MISSING = {
     "cloudwatch": ("MissingParameter", "The parameter {name} is required."),
 }
-#: Constraints that botocore's models state and AWS does not enforce, as service:Shape.
-UNENFORCED: frozenset[str] = frozenset({"sts:roleSessionNameType"})
 
 
 def check(service: str, shape: Any, parameters: dict[str, Any]) -> None:
