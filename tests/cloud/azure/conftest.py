@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,3 +76,16 @@ def world(rest: in_process.Rest, name: str) -> Iterator[World]:
     world = World(rest, name)
     yield world
     world.close()
+
+
+@pytest.fixture
+def own_world(tmp_path: Path) -> Iterator[World]:
+    """A world in clouds of its own, whose clock may be advanced."""
+    engine = Engine(tmp_path / "engine")
+    (tmp_path / "lab").mkdir()
+    cloud = AzureCloud(engine, in_process.Lab(tmp_path / "lab"))
+    try:
+        yield World(in_process.Rest(cloud), "own")
+    finally:
+        cloud.close()
+        engine.close()
