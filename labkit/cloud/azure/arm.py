@@ -46,6 +46,17 @@ AUDIENCES = (
     "https://management.azure.com",
 )
 ERRORS: Codes = {}
+#: Kinds of resource that a learner would miss, with what people call them.
+_INVENTORY = {
+    "Microsoft.Resources/resourceGroups": "resource groups",
+    "Microsoft.MachineLearningServices/workspaces": "workspaces",
+    "Microsoft.Storage/storageAccounts": "storage accounts",
+    "Microsoft.MachineLearningServices/workspaces/models": "models",
+    "Microsoft.MachineLearningServices/workspaces/environments": "environments",
+    "Microsoft.MachineLearningServices/workspaces/data": "data assets",
+    "Microsoft.MachineLearningServices/workspaces/onlineEndpoints": "endpoints",
+    "Microsoft.MachineLearningServices/workspaces/computes": "computes",
+}
 
 _accepts = tokens.one_of(AUDIENCES)
 
@@ -58,30 +69,24 @@ def table() -> Table:
 
 
 def lay_out(cloud: AzureCloud) -> None:
-    """Makes the lab's own resource group and workspace."""
+    """Makes the lab's own resource group and workspace, and notes what belongs to them."""
     from labkit.cloud.azure import groups, workspaces
 
     learner = cloud.identities.learner
     caller = Caller("azure", learner.object_id, cloud.identities.tenant, "")
     group = groups.make(cloud, caller, settings.GROUP)
     workspaces.make(cloud, caller, f"{group.id}/providers/{workspaces.TYPE}/{settings.WORKSPACE}", group.location)
+    cloud.laid_out = frozenset(each.id for each in cloud.resources.below("/subscriptions"))
 
 
 def inventory(cloud: AzureCloud) -> dict[str, list[str]]:
     """The names of what was made, by kind, without what the lab has from the beginning."""
-    from labkit.cloud.azure import groups, online_endpoints, workspaces
-
-    found: dict[str, list[str]] = {}
-    own = {settings.GROUP, settings.WORKSPACE}
-    kinds = {
-        groups.TYPE: "resource groups",
-        workspaces.TYPE: "workspaces",
-        online_endpoints.TYPE: "endpoints",
-    }
-    for kind, title in kinds.items():
-        found[title] = sorted(
-            each.name for each in cloud.resources.below("/subscriptions", kind) if each.name not in own
-        )
+    made = [each for each in cloud.resources.below("/subscriptions") if each.id not in cloud.laid_out]
+    found = {title: sorted({each.name for each in made if each.type == kind}) for kind, title in _INVENTORY.items()}
+    accounts = cloud.resources.below("/subscriptions", "Microsoft.Storage/storageAccounts")
+    found["containers"] = sorted(
+        container.name for each in accounts for container in list(each.state.containers.values()) if not container.own
+    )
     return {kind: names for kind, names in found.items() if names}
 
 

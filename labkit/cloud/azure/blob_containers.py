@@ -79,10 +79,7 @@ def delegation_key(at: BlobCall, *claims: str) -> str:
 
 
 def create_container(at: BlobCall) -> Response:
-    if not 3 <= len(at.container) <= 63:
-        raise error("OutOfRangeInput")
-    if not _NAME.fullmatch(at.container):
-        raise error("InvalidResourceName")
+    check_container_name(at.container)
     if at.header("x-ms-blob-public-access"):
         raise error("PublicAccessNotPermitted")
     metadata = at.metadata()
@@ -91,6 +88,14 @@ def create_container(at: BlobCall) -> Response:
             raise error("ContainerAlreadyExists")
         made = at.account.create_container(at.container, metadata)
     return Response(201, stamped(made))
+
+
+def check_container_name(name: str) -> None:
+    """Raises Storage's error for a name that no container can have."""
+    if not 3 <= len(name) <= 63:
+        raise error("OutOfRangeInput")
+    if not _NAME.fullmatch(name):
+        raise error("InvalidResourceName")
 
 
 def get_container(at: BlobCall) -> Response:

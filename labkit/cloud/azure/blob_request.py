@@ -78,6 +78,8 @@ class BlobCall:
 
     def check_body(self) -> str:
         """Compares the body with the checksums that came with it; answers its MD5, base64."""
+        if not self.header("content-length"):
+            raise error("MissingContentLengthHeader")
         digest = hashlib.md5(self.body, usedforsecurity=False).digest()
         if stated := self.header("content-md5"):
             if _decoded(stated, 16) is None:

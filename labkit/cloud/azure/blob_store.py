@@ -7,6 +7,7 @@ nobody. https://learn.microsoft.com/rest/api/storageservices/blob-service-concep
 from __future__ import annotations
 
 import itertools
+import secrets
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -59,7 +60,10 @@ class Blob:
 
 @dataclass(slots=True)
 class Container:
-    """A container: blobs by name, and the blocks that wait to be committed, by the blob's name and their id."""
+    """A container: blobs by name, and the blocks that wait to be committed, by the blob's name and their id.
+
+    ``own`` marks those that the clouds made for themselves.
+    """
 
     name: str
     etag: str
@@ -67,6 +71,7 @@ class Container:
     metadata: dict[str, str] = field(default_factory=dict)
     blobs: dict[str, Blob] = field(default_factory=dict)
     waiting: dict[str, dict[str, Block]] = field(default_factory=dict)
+    own: bool = False
 
 
 class Account:
@@ -82,14 +87,15 @@ class Account:
         self.containers: dict[str, Container] = {}
         self.lock = threading.RLock()
         self.now = now
-        self._folder = folder / name
+        # An account may be deleted and made anew while its old content is being removed.
+        self._folder = folder / f"{name}-{secrets.token_hex(4)}"
         self._numbers = itertools.count(1)
         self._ticks = 0
 
-    def create_container(self, name: str, metadata: dict[str, str] | None = None) -> Container:
+    def create_container(self, name: str, metadata: dict[str, str] | None = None, *, own: bool = False) -> Container:
         """A new container; the caller has seen that there is none of that name."""
         with self.lock:
-            made = Container(name, self.new_etag(), self.now(), metadata or {})
+            made = Container(name, self.new_etag(), self.now(), metadata or {}, own=own)
             self.containers[name] = made
             return made
 

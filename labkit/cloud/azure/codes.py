@@ -48,7 +48,7 @@ def start_pending_upload(call: Call, names: dict[str, str]) -> dict[str, Any]:
     if resource is None:
         raise call.user_error("The workspace's storage account does not exist any more.", 400, "StorageNotFound")
     account, container = resource.state, str(uuid.uuid4())
-    account.create_container(container)
+    account.create_container(container, own=True)
     signature = sas.container_sas(account.name, account.keys[0], container, "rwl", datetime.now(UTC), UPLOAD_TIME)
     address = f"https://{account.name}.blob.core.windows.net/{container}"
     return {

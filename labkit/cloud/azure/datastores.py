@@ -35,7 +35,7 @@ def lay_out(cloud: AzureCloud, caller: Caller, workspace: Resource) -> None:
     for name, container in containers.items():
         state: Account = account.state
         if container not in state.containers:
-            state.create_container(container)
+            state.create_container(container, own=True)
         made = Resource(
             f"{workspace.id}/datastores/{name}",
             {

@@ -156,6 +156,8 @@ class AzureCloud:
         self.clients = clients
         self.identities = Identities(lab)
         self.resources = Resources()
+        #: The ids of what the lab has from the beginning.
+        self.laid_out: frozenset[str] = frozenset()
         arm.lay_out(self)
 
     # -- what the gateway asks -------------------------------------------------------------------------------------

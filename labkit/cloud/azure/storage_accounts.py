@@ -9,7 +9,9 @@ import re
 from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
-from labkit.cloud.azure.blob_store import Account
+from labkit.cloud.azure.blob_containers import check_container_name
+from labkit.cloud.azure.blob_errors import error
+from labkit.cloud.azure.blob_store import Account, Container
 from labkit.cloud.azure.errors import AzureError
 from labkit.cloud.azure.groups import location_of, tags_of
 from labkit.cloud.azure.resources import Resource
@@ -149,7 +151,74 @@ def _key(cloud: AzureCloud, resource: Resource, number: int, rotation: int) -> s
     return b64encode(cloud.identities.derived(purpose)).decode()
 
 
+def put_container(call: Call, names: dict[str, str]) -> Response:
+    """Makes a container, or changes its metadata."""
+    account: Account = call.cloud.resources.require(_account_id(call)).state
+    asked = call.body().get("properties") or {}
+    if (asked.get("publicAccess") or "None") != "None":
+        raise AzureError("PublicAccessNotPermitted", "Public access is not permitted on this storage account.", 409)
+    check_container_name(names["container"])
+    metadata = {str(name): str(value) for name, value in (asked.get("metadata") or {}).items()}
+    with account.lock:
+        found = account.containers.get(names["container"])
+        status = 200 if found else 201
+        if found is None:
+            found = account.create_container(names["container"], metadata)
+        elif "metadata" in asked:
+            found.metadata, found.etag, found.modified = metadata, account.new_etag(), account.now()
+    return json_response(status, _container(call, found))
+
+
+def get_container(call: Call, names: dict[str, str]) -> dict[str, Any]:
+    account: Account = call.cloud.resources.require(_account_id(call)).state
+    found = account.containers.get(names["container"])
+    if found is None:
+        raise error("ContainerNotFound")
+    return _container(call, found)
+
+
+def list_containers(call: Call, names: dict[str, str]) -> dict[str, Any]:
+    account: Account = call.cloud.resources.require(_account_id(call)).state
+    with account.lock:
+        found = sorted(account.containers.values(), key=lambda each: each.name)
+    return page(call, [_container(call, each) for each in found])
+
+
+def delete_container(call: Call, names: dict[str, str]) -> Response:
+    """Deletes the container with its blobs: 200, or 204 when there was none."""
+    account: Account = call.cloud.resources.require(_account_id(call)).state
+    found = account.containers.get(names["container"])
+    if found is not None:
+        account.delete_container(found)
+    return Response(200 if found else 204)
+
+
+def _account_id(call: Call) -> str:
+    """The id of the account that a path below it is about."""
+    return "/".join(call.resource.split("/")[:9])
+
+
+def _container(call: Call, found: Container) -> dict[str, Any]:
+    return {
+        "id": f"{_account_id(call)}/blobServices/default/containers/{found.name}",
+        "name": found.name,
+        "type": f"{TYPE}/blobServices/containers",
+        "etag": found.etag,
+        "properties": {
+            "publicAccess": "None",
+            "leaseStatus": "Unlocked",
+            "leaseState": "Available",
+            "lastModifiedTime": time_text(found.modified),
+            "metadata": dict(found.metadata),
+            "hasImmutabilityPolicy": False,
+            "hasLegalHold": False,
+            "deleted": False,
+        },
+    }
+
+
 _ACCOUNT = f"{GROUP}/providers/{TYPE}/{{account}}"
+_CONTAINERS = f"{_ACCOUNT}/blobServices/default/containers"
 
 ROUTES = [
     Route("GET", f"{SUBSCRIPTION}/providers/{TYPE}", list_accounts),
@@ -159,4 +228,8 @@ ROUTES = [
     Route("DELETE", _ACCOUNT, delete_account),
     Route("POST", f"{_ACCOUNT}/listKeys", list_keys, read_only=True),
     Route("POST", f"{_ACCOUNT}/regenerateKey", regenerate_key),
+    Route("GET", f"{_CONTAINERS}", list_containers),
+    Route("PUT", f"{_CONTAINERS}/{{container}}", put_container),
+    Route("GET", f"{_CONTAINERS}/{{container}}", get_container),
+    Route("DELETE", f"{_CONTAINERS}/{{container}}", delete_container),
 ]

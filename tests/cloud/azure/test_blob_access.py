@@ -25,6 +25,7 @@ from azure.storage.blob import (
 from labkit.cloud.azure import AzureCloud
 from labkit.cloud.azure.resources import Resource
 from labkit.cloud.azure.shared_key import sign
+from labkit.cloud.http import Headers, Request
 from tests.cloud.azure.in_process import Rest, call, raised, token
 
 STORAGE = "https://storage.azure.com"
@@ -317,3 +318,31 @@ def test_deleting_an_account_deletes_its_blobs(rest: Rest, cloud: AzureCloud, ac
     assert rest("DELETE", account.id, version="2023-01-01")[0] == 204
     assert not file.exists()
     assert call(cloud, "GET", f"{url}/data/a.txt", token=token(cloud, STORAGE)).status == 404
+
+
+def test_containers_through_resource_manager(rest: Rest, account: Resource, url: str, reached: AzureCloud) -> None:
+    path, version = f"{account.id}/blobServices/default/containers", "2023-01-01"
+    status, made, _ = rest("PUT", f"{path}/fresh", {"properties": {"metadata": {"k": "v"}}}, version=version)
+    assert (status, made["name"], made["properties"]["metadata"]) == (201, "fresh", {"k": "v"})
+    assert rest("PUT", f"{path}/fresh", {}, version=version)[0] == 200
+    _, listed, _ = rest("GET", path, version=version)
+    assert [each["name"] for each in listed["value"]] == ["data", "fresh"]
+    assert rest("GET", f"{path}/fresh", version=version)[1]["id"] == f"{path}/fresh"
+    service = BlobServiceClient(url, account.state.keys[0])
+    assert service.get_container_client("fresh").get_container_properties().metadata == {"k": "v"}
+    assert [rest("DELETE", f"{path}/fresh", version=version)[0] for _ in range(2)] == [200, 204]
+    assert rest.error("GET", f"{path}/fresh", version=version)[:2] == (404, "ContainerNotFound")
+    assert rest.error("PUT", f"{path}/No", {}, version=version)[:2] == (400, "OutOfRangeInput")
+    public = {"properties": {"publicAccess": "Blob"}}
+    assert rest.error("PUT", f"{path}/fresh", public, version=version)[:2] == (409, "PublicAccessNotPermitted")
+
+
+def test_a_body_needs_a_length(cloud: AzureCloud, url: str) -> None:
+    headers = {
+        "x-ms-version": "2023-11-03",
+        "x-ms-blob-type": "BlockBlob",
+        "Authorization": f"Bearer {token(cloud, STORAGE)}",
+    }
+    sent = Request("PUT", url.removeprefix("https://"), "/data/b", Headers(headers.items()), b"x")
+    answer = cloud.handle(sent)
+    assert (answer.status, dict(answer.headers)["x-ms-error-code"]) == (411, "MissingContentLengthHeader")
