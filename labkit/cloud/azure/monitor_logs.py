@@ -33,7 +33,8 @@ ERRORS: Codes = {}
 #: Operation -> note, for ``docs/fidelity.md``.
 SERVED = dict.fromkeys(
     ("Query", "Query by resource", "Batch"),
-    "the tables of online endpoints; where, project, extend, distinct, take, top, order by, count and summarize",
+    "the tables of online endpoints, sent without a diagnostic setting; where, project, extend, distinct, take, top, "
+    "order by, count and summarize",
 )
 READ = "Microsoft.OperationalInsights/workspaces/query/read"
 AUDIENCES = ("https://api.loganalytics.io", "https://api.loganalytics.azure.com")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 ERRORS: Codes = {}
 #: Operation of the regions' hosts -> note, for ``docs/fidelity.md``.
-SERVED = {"Metrics Batch": "of online endpoints and their deployments"}
+SERVED = {"Metrics Batch": "of online endpoints and their deployments, as above"}
 READ = "Microsoft.Insights/metrics/read"
 AUDIENCE = "https://metrics.monitor.azure.com"
 #: Resources that one batch may ask about.
@@ -113,15 +113,18 @@ def _definition(resource_id: str, kind: str, definition: Definition) -> dict[str
     return shown
 
 
-_TARGETS = (
-    f"{WORKSPACE}/onlineEndpoints/{{endpoint}}",
-    f"{WORKSPACE}/onlineEndpoints/{{endpoint}}/deployments/{{deployment}}",
-)
+#: What has metrics, and which.
+_TARGETS = {
+    f"{WORKSPACE}/onlineEndpoints/{{endpoint}}": "online endpoints: latency, requests, bytes; no connections",
+    f"{WORKSPACE}/onlineEndpoints/{{endpoint}}/deployments/{{deployment}}": (
+        "online deployments: capacity; no processors, memory and disks"
+    ),
+}
 ROUTES = [
     route
-    for target in _TARGETS
+    for target, note in _TARGETS.items()
     for route in (
-        Route("GET", f"{target}/providers/Microsoft.Insights/metrics", list_metrics),
+        Route("GET", f"{target}/providers/Microsoft.Insights/metrics", list_metrics, note=note),
         Route("GET", f"{target}/providers/Microsoft.Insights/metricDefinitions", list_definitions),
         Route("GET", f"{target}/providers/Microsoft.Insights/metricNamespaces", list_namespaces),
     )

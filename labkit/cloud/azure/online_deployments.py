@@ -282,11 +282,14 @@ def _cores(settings: Settings) -> int:
     return instance_types.needs(instance_types.SIZES[settings.instance_type], settings.instances)
 
 
+_NOTE = (
+    "managed, with a scoring script; no image is built: the lab's environment has to have what the conda file asks for"
+)
 _DEPLOYMENTS = f"{WORKSPACE}/onlineEndpoints/{{endpoint}}/deployments"
 _DEPLOYMENT = f"{_DEPLOYMENTS}/{{deployment}}"
 ROUTES = [
     Route("GET", _DEPLOYMENTS, list_deployments),
-    Route("PUT", _DEPLOYMENT, put_deployment, note="managed, with a scoring script"),
+    Route("PUT", _DEPLOYMENT, put_deployment, note=_NOTE),
     Route("PATCH", _DEPLOYMENT, patch_deployment, note="tags and sku"),
     Route("GET", _DEPLOYMENT, get_deployment),
     Route("DELETE", _DEPLOYMENT, delete_deployment),

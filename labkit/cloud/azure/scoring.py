@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ERRORS: Codes = {}
 #: Operation -> note, for ``docs/fidelity.md``.
 SERVED = {
-    "Score": "with a key, an Azure Machine Learning token or a Microsoft Entra token",
+    "Score": "with a key, an Azure Machine Learning token or a Microsoft Entra token; maxQueueWait has no effect",
 }
 #: What a role must allow for a request with a Microsoft Entra token.
 SCORE = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/score/action"
