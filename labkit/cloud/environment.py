@@ -20,7 +20,10 @@ from labkit.cloud.state import VARIABLE, Lab
 TELEMETRY_OPT_OUTS = {
     "DO_NOT_TRACK": "1",  # many tools, by convention
     "OTEL_SDK_DISABLED": "true",  # OpenTelemetry, which azure-ai-ml and azure-monitor-opentelemetry send through
+    "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": "otel",  # OpenTelemetry's search for the machine that it runs on
     "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL": "true",  # azure-monitor-opentelemetry's figures about itself
+    "APPLICATIONINSIGHTS_SDKSTATS_DISABLED": "true",  # more of them
+    "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED": "true",  # its remote settings
     "AZURE_CORE_COLLECT_TELEMETRY": "no",  # the az command
     "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "true",  # the gcloud command
     "SAM_CLI_TELEMETRY": "0",  # the AWS SAM command
@@ -46,6 +49,7 @@ REMOVED = {
     r"AZURE_.*|AZUREML_.*|ARM_.*|IDENTITY_(ENDPOINT|HEADER|SERVER_THUMBPRINT)|MSI_.*|IMDS_ENDPOINT": (
         "identities and endpoints of a real Azure tenant"
     ),
+    r"APPLICATIONINSIGHTS_.*": "where programs report to in a real Azure subscription",
     r"GOOGLE_.*|GCLOUD_.*|CLOUDSDK_.*|GCE_METADATA_.*|NO_GCE_CHECK|GCP_PROJECT|.*_EMULATOR_HOST": (
         "identities and endpoints of a real Google Cloud project"
     ),
