@@ -6,6 +6,7 @@ https://learn.microsoft.com/azure/azure-resource-manager/management/overview
 from __future__ import annotations
 
 import importlib
+import uuid
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from urllib.parse import unquote
 from labkit.cloud.azure import errors, settings, tokens, versions
 from labkit.cloud.azure.errors import AzureError, Codes
 from labkit.cloud.azure.routes import Route, Table
+from labkit.cloud.azure.unserved import TYPES
 from labkit.cloud.azure.wire import json_response
 from labkit.cloud.engine.access import Caller
 from labkit.cloud.http import Response
@@ -58,6 +60,7 @@ _INVENTORY = {
     "Microsoft.MachineLearningServices/workspaces/computes": "computes",
 }
 
+_METHODS = ("GET", "HEAD", "PUT", "PATCH", "POST", "DELETE")
 _accepts = tokens.one_of(AUDIENCES)
 
 
@@ -103,7 +106,7 @@ def answer(call: Call) -> Response:
         raise _unknown(call, segments, found.routes if found else {})
     versions.check(call.api_version, route.namespace, route.type)
     _check_scope(call, found.names, route)
-    call.resource = _resource_of(segments, route)
+    call.resource = _resource_of(found.names, route)
     call.engine.access.authorize(call.caller, route.needs, call.resource)
     result = route.function(call, found.names)
     response = result if isinstance(result, Response) else _plain(result)
@@ -128,11 +131,8 @@ def authenticate(call: Call) -> None:
     if scheme.lower() != "bearer":
         message = f"The 'Authorization' header is provided in an invalid format: '{scheme}' is not Bearer."
         raise AzureError("AuthenticationFailedInvalidHeader", message, 401, headers=_challenge(call, message))
-    identities = call.cloud.identities
     try:
-        claims = identities.tokens.verify(token.strip(), _accepts)
-        if identities.find(claims.object_id) is None:
-            raise tokens.Rejected("principal")
+        claims = call.cloud.identities.verify(token.strip(), _accepts)
     except tokens.Rejected as rejected:
         code, message = _words(rejected)
         raise AzureError(code, message, 401, headers=_challenge(call, message)) from None
@@ -200,8 +200,6 @@ def _check_scope(call: Call, names: dict[str, str], route: Route) -> None:
 
 
 def _no_subscription(subscription: str) -> AzureError:
-    import uuid
-
     try:
         uuid.UUID(subscription)
     except ValueError:
@@ -210,13 +208,12 @@ def _no_subscription(subscription: str) -> AzureError:
     return AzureError("SubscriptionNotFound", f"The subscription '{subscription}' could not be found.", 404)
 
 
-def _resource_of(segments: list[str], route: Route) -> str:
-    """The id of the resource that a call is about: the path, without the action or the collection at its end."""
+def _resource_of(names: dict[str, str], route: Route) -> str:
+    """The id of the resource that a call is about: the path in its own spelling, without an action or collection."""
     template = route.segments
-    end = len(segments)
-    while end and not template[end - 1].startswith("{"):
-        end -= 1
-    return "/" + "/".join(segments[:end])
+    while template and not template[-1].startswith("{"):
+        template.pop()
+    return "/" + "/".join(names[part[1:-1]] if part.startswith("{") else part for part in template)
 
 
 def _plain(body: object) -> Response:
@@ -238,12 +235,10 @@ def _unknown(call: Call, segments: list[str], methods: dict[str, Route]) -> Azur
     namespace, _, types = kind.partition("/")
     if not version:
         versions.check(version, namespace, types)
+    if method not in _METHODS:
+        return AzureError("MethodNotAllowed", f"Resource Manager does not take {method}.", 405)
     if methods:
-        return AzureError(
-            "MethodNotAllowed" if method not in ("GET", "HEAD", "PUT", "PATCH", "POST", "DELETE") else "NotImplemented",
-            f"The local clouds do not serve {method} of {kind} yet; see docs/fidelity.md.",
-            405 if method not in ("GET", "HEAD", "PUT", "PATCH", "POST", "DELETE") else 501,
-        )
+        return errors.refusal(f"{method} of {kind}")
     if "providers" not in [each.lower() for each in segments]:
         return errors.refusal(f"{method} {call.request.path}")
     if not namespace.lower().startswith("microsoft."):
@@ -262,6 +257,4 @@ def _unknown(call: Call, segments: list[str], methods: dict[str, Route]) -> Azur
 
 def _is_published(namespace: str, types: str) -> bool:
     """Whether Azure has such a kind of resource, though it is not served here."""
-    from labkit.cloud.azure.unserved import TYPES
-
     return types.lower() in [each.lower() for each in TYPES.get(namespace.lower(), ())]

@@ -69,10 +69,7 @@ def _claims(at: BlobCall) -> tokens.Claims:
     token = at.header("authorization").partition(" ")[2].strip()
     mine = (RESOURCE, f"https://{at.account.name}.blob.core.windows.net")
     try:
-        claims = identities.tokens.verify(token, tokens.one_of(mine))
-        if identities.find(claims.object_id) is None:
-            raise tokens.Rejected("principal")
-        return claims
+        return identities.verify(token, tokens.one_of(mine))
     except tokens.Rejected as rejected:
         detail = {
             "audience": "Audience validation failed. Audience did not match.",

@@ -12,12 +12,13 @@ import hmac
 import secrets
 import threading
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
-from labkit.cloud.azure.tokens import Tokens
+from labkit.cloud.azure.tokens import Claims, Rejected, Tokens
 from labkit.cloud.azure.wire import json_response
 from labkit.cloud.http import Request, Response
 
@@ -108,6 +109,13 @@ class Identities:
             return self.learner
         with self._lock:
             return next((each for each in self._managed.values() if each.object_id == object_id), None)
+
+    def verify(self, token: str, accepts: Callable[[str], bool]) -> Claims:
+        """What a token says that is good and of a principal in the tenant; raises :class:`Rejected`."""
+        claims = self.tokens.verify(token, accepts)
+        if self.find(claims.object_id) is None:
+            raise Rejected("principal", claims={"oid": claims.object_id})
+        return claims
 
     def admit(self, identity: Identity) -> str:
         """An ``IDENTITY_HEADER`` with which a process started by the clouds gets tokens for ``identity``."""

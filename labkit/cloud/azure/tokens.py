@@ -30,8 +30,10 @@ SKEW = 300
 
 
 class Rejected(Exception):
-    """A token that is not accepted: ``reason`` is ``malformed``, ``signature``, ``expired``, ``early``, ``audience`` or
-    ``issuer``; ``claims`` what it says of itself, as far as it can be read."""
+    """A token that is not accepted, with what it says of itself, as far as it can be read.
+
+    ``reason`` is ``malformed``, ``signature``, ``expired``, ``early``, ``audience``, ``issuer`` or ``principal``.
+    """
 
     def __init__(self, reason: str, claims: dict[str, Any] | None = None) -> None:
         super().__init__(reason)

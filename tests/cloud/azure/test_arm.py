@@ -17,6 +17,13 @@ def test_paths_are_matched_without_regard_to_case(rest: Rest) -> None:
     assert body["id"] == usual["id"] == rest.workspace
 
 
+def test_ids_are_written_as_azure_writes_them(rest: Rest, name: str) -> None:
+    path = f"{rest.workspace}/datastores".lower().replace("learning", "LEARNING")
+    uri = {"properties": {"modelUri": "azureml://datastores/workspaceblobstore/paths/a"}}
+    _, made, _ = rest("PUT", f"{path.removesuffix('datastores')}MODELS/{name}/Versions/1", uri)
+    assert made["id"] == f"{rest.workspace}/models/{name}/versions/1"
+
+
 @pytest.mark.parametrize(
     ("version", "code", "message"),
     [
@@ -99,6 +106,7 @@ def test_every_version_that_the_sdk_sends(rest: Rest) -> None:
         ),
         ("POST", "{workspace}/diagnose", 501, "NotImplemented", "POST of Microsoft.MachineLearningServices/workspaces"),
         ("DELETE", "{workspace}/listKeys", 501, "NotImplemented", "DELETE of Microsoft.MachineLearningServices"),
+        ("BREW", "{workspace}", 405, "MethodNotAllowed", "does not take BREW"),
         ("GET", "/nothing/at/all", 501, "NotImplemented", "GET /nothing/at/all"),
     ],
 )
