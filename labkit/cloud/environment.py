@@ -14,6 +14,7 @@ from pathlib import Path
 
 from labkit.cloud.aws import settings as aws
 from labkit.cloud.azure import settings as azure
+from labkit.cloud.gcp import settings as gcp
 from labkit.cloud.state import VARIABLE, Lab
 
 #: Telemetry opt-outs: the only variables that change what a client sends. Each with whom it silences.
@@ -61,7 +62,12 @@ REMOVED = {
 KEPT = ("AWS_PAGER", "AWS_DEFAULT_OUTPUT")
 
 #: What :func:`of` sets and only the learner's own programs may have: the ways to prove that they are the learner's.
-LEARNERS_OWN = (VARIABLE, "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "IDENTITY_ENDPOINT", "IDENTITY_HEADER")
+LEARNERS_OWN = (
+    VARIABLE,
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+    *("IDENTITY_ENDPOINT", "IDENTITY_HEADER"),
+    *("GCE_METADATA_HOST", "GCE_METADATA_IP"),
+)
 
 _REMOVED = re.compile("|".join(f"(?:{pattern})" for pattern in REMOVED), re.IGNORECASE)
 _LOOPBACK = "127.0.0.1,localhost,::1"
@@ -115,6 +121,7 @@ def of(lab: Lab) -> dict[str, str]:
         "AZURE_CONFIG_DIR": str(empty / "azure"),
         **azure.environment(lab),
         "CLOUDSDK_CONFIG": str(empty / "gcloud"),
+        **gcp.environment(lab),
         "SAGEMAKER_ADMIN_CONFIG_OVERRIDE": str(empty / "sagemaker-admin.yaml"),
         "SAGEMAKER_USER_CONFIG_OVERRIDE": str(sagemaker),
     }

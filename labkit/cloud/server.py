@@ -133,14 +133,19 @@ def _wait_for_end_of_input(stop: threading.Event) -> None:
     stop.set()
 
 
-def _dialects(engine: Engine, lab: Lab) -> Sequence[Dialect]:
+def _dialects(engine: Engine, lab: Lab, authority: Authority) -> Sequence[Dialect]:
     from labkit.cloud.aws import AwsCloud
     from labkit.cloud.azure import AzureCloud
+    from labkit.cloud.gcp import GcpCloud
 
     def clients() -> dict[str, str]:
         return environment.of_code(lab)
 
-    return [AwsCloud(engine, lab, clients), AzureCloud(engine, lab, clients)]
+    return [
+        AwsCloud(engine, lab, clients),
+        AzureCloud(engine, lab, clients),
+        GcpCloud(engine, lab, clients, authority.certificate),
+    ]
 
 
 class Server:
@@ -159,7 +164,8 @@ class Server:
                 "program, or run `labkit up --new-port` and restart the kernels that are open."
             ) from error
         self._engine = Engine(lab.run)
-        self._dialects = _dialects(self._engine, lab)
+        self._authority = Authority(lab.ca_certificate, lab.ca_key, lab.run)
+        self._dialects = _dialects(self._engine, lab, self._authority)
         self._router = Router(self._dialects, lab.pass_through)
         self._keeper = Keeper(lab, self._dialects, self._engine.audit)
         routes: dict[str, Route] = {
@@ -170,7 +176,6 @@ class Server:
             "POST down": self._down,
         }
         control = Control(lab.port, lab.token, routes)
-        self._authority = Authority(lab.ca_certificate, lab.ca_key, lab.run)
         self._proxy = Proxy(self._router, self._authority, control)
 
     def start(self) -> None:

@@ -28,6 +28,7 @@ from labkit.cloud.gcp.identity import Identities, LabSettings
 from labkit.cloud.gcp.projects import Project, Projects
 from labkit.cloud.gcp.resource_names import parse
 from labkit.cloud.gcp.schema import Method
+from labkit.cloud.gcp.storage_store import Buckets
 from labkit.cloud.http import Request, Response
 
 if TYPE_CHECKING:
@@ -46,6 +47,11 @@ SERVICES = {
     "google.longrunning.Operations": "operations",
     "google.cloud.location.Locations": "locations",
     "google.cloud.resourcemanager.v3.Projects": "projects",
+    "google.cloud.aiplatform.v1.ModelService": "vertex_models",
+    "google.cloud.aiplatform.v1.EndpointService": "vertex_endpoints",
+    "google.cloud.aiplatform.v1.PredictionService": "prediction",
+    "google.monitoring.v3.MetricService": "monitoring",
+    "google.logging.v2.LoggingServiceV2": "logging_service",
 }
 
 log = logging.getLogger(__name__)
@@ -154,6 +160,8 @@ class GcpCloud:
         self.clients = clients
         self.identities = Identities(lab)
         self.projects = Projects()
+        #: Cloud Storage's content: ``read(bucket, name)``, ``names(bucket, prefix)``.
+        self.buckets = Buckets(lab.run / "gcs", engine.clock.now)
         self._certificates = certificates
         self._stores: dict[tuple[Any, str, str], Any] = {}
         self._grpc: GrpcServer | None = None
@@ -193,7 +201,7 @@ class GcpCloud:
     def inventory(self) -> dict[str, list[str]]:
         with self._lock:
             stores = list(self._stores.values())
-        found: dict[str, list[str]] = {}
+        found = self.buckets.inventory()
         for store in stores:
             if hasattr(store, "inventory"):
                 for kind, names in store.inventory().items():
@@ -206,6 +214,7 @@ class GcpCloud:
         for store in stores:
             if close := getattr(store, "close", None):
                 close()
+        self.buckets.close()
         self.projects.reset()
         self.identities.reset()
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 #: Query parameters that every API takes and that change nothing here.
 _SYSTEM = frozenset(
-    [
+    {
         "access_token",
         "callback",
         "key",
@@ -40,7 +40,7 @@ _SYSTEM = frozenset(
         "$prettyPrint",
         "$quotaUser",
         "$userProject",
-    ]
+    }
 )
 _RAW = "google.api.HttpBody"
 _VARIABLE = re.compile(r"\{([a-z0-9_.]+)(?:=([^}]*))?\}")
