@@ -29,6 +29,7 @@ MODULES = (
     "groups",
     "deployments",
     "storage_accounts",
+    "storage_containers",
     "supporting",
     "workspaces",
     "datastores",

@@ -1,4 +1,4 @@
-"""Storage accounts as Resource Manager shows them: made, listed, their keys, their containers, deleted.
+"""Storage accounts as Resource Manager shows them: made, changed, listed, their keys, deleted.
 
 What is in them is :mod:`labkit.cloud.azure.blob_service`'s. https://learn.microsoft.com/rest/api/storagerp/
 """
@@ -9,10 +9,8 @@ import re
 from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
-from labkit.cloud.azure.blob_containers import check_container_name
-from labkit.cloud.azure.blob_errors import error
-from labkit.cloud.azure.blob_store import Account, Container
-from labkit.cloud.azure.errors import AzureError
+from labkit.cloud.azure.blob_store import Account
+from labkit.cloud.azure.errors import AzureError, refusal
 from labkit.cloud.azure.groups import location_of, tags_of
 from labkit.cloud.azure.resources import Resource
 from labkit.cloud.azure.routes import GROUP, SUBSCRIPTION, Route
@@ -26,13 +24,21 @@ if TYPE_CHECKING:
 TYPE = "Microsoft.Storage/storageAccounts"
 _NAME = re.compile(r"[a-z0-9]{3,24}")
 _KEY_NAMES = ("key1", "key2")
+#: The settings that have an effect, or whose record is their whole effect, with their defaults.
+_SETTINGS = {"accessTier": "Hot", "allowSharedKeyAccess": True, "minimumTlsVersion": "TLS1_2"}
+#: The values of other settings that ask for what there is.
+_AS_IS: dict[str, Any] = {
+    "supportsHttpsTrafficOnly": True,
+    "publicNetworkAccess": "Enabled",
+    "allowCrossTenantReplication": False,
+    "dnsEndpointType": "Standard",
+}
 
 
 def make(cloud: AzureCloud, caller: Caller, resource_id: str, location: str, body: dict[str, Any]) -> Resource:
     """A new storage account; ``body`` is what was asked for."""
     name = resource_id.rpartition("/")[2]
     account = Account(name, cloud.lab.run / "azure-blobs", cloud.engine.clock.now)
-    asked = body.get("properties") or {}
     made = Resource(
         resource_id,
         {
@@ -41,10 +47,9 @@ def make(cloud: AzureCloud, caller: Caller, resource_id: str, location: str, bod
             "primaryLocation": location,
             "statusOfPrimary": "available",
             "primaryEndpoints": {"blob": f"https://{name}.blob.core.windows.net/"},
-            "accessTier": asked.get("accessTier", "Hot"),
+            **_SETTINGS,
+            **_settings(body),
             "allowBlobPublicAccess": False,
-            "allowSharedKeyAccess": asked.get("allowSharedKeyAccess", True),
-            "minimumTlsVersion": asked.get("minimumTlsVersion", "TLS1_2"),
             "supportsHttpsTrafficOnly": True,
             "publicNetworkAccess": "Enabled",
             "networkAcls": {
@@ -83,13 +88,9 @@ def put_account(call: Call, names: dict[str, str]) -> Response:
             "length and use numbers and lower-case letters only.",
             400,
         )
-    kind = body.get("kind") or "StorageV2"
-    if (body.get("properties") or {}).get("isHnsEnabled"):
-        raise AzureError(
-            "NotImplemented",
-            "The local clouds do not serve a hierarchical namespace (isHnsEnabled) yet; see docs/fidelity.md.",
-            501,
-        )
+    kind, settings = body.get("kind") or "StorageV2", _settings(body)
+    if kind not in ("StorageV2", "BlobStorage", "BlockBlobStorage", "Storage"):
+        raise refusal(f"storage accounts of kind {kind}")
     resources = call.cloud.resources
     with resources.lock:
         account = resources.get(call.resource)
@@ -104,9 +105,14 @@ def put_account(call: Call, names: dict[str, str]) -> Response:
             if kind != account.kind:
                 message = "The property 'kind' was specified in the input, but it cannot be updated."
                 raise AzureError("AccountPropertyCannotBeUpdated", message, 409)
-            account.tags = tags_of(body) if "tags" in body else account.tags
-            account.touch(call.engine.clock.now(), call.caller)
+            _change(call, account, body, settings)
     return json_response(200, account.view())
+
+
+def patch_account(call: Call, names: dict[str, str]) -> dict[str, Any]:
+    body, account = call.body(), call.cloud.resources.require(call.resource)
+    _change(call, account, body, _settings(body))
+    return account.view()
 
 
 def get_account(call: Call, names: dict[str, str]) -> dict[str, Any]:
@@ -146,90 +152,41 @@ def regenerate_key(call: Call, names: dict[str, str]) -> dict[str, Any]:
     return list_keys(call, names)
 
 
+def _settings(body: dict[str, Any]) -> dict[str, Any]:
+    """The settings that a request gives; refuses those that ask for what there is not."""
+    given = {name: value for name, value in (body.get("properties") or {}).items() if value is not None}
+    for name, value in given.items():
+        if name in _SETTINGS or value == _AS_IS.get(name, False):
+            continue
+        if name == "networkAcls" and str(value.get("defaultAction", "Allow")).lower() == "allow":
+            continue
+        if name == "encryption" and value.get("keySource", "Microsoft.Storage") == "Microsoft.Storage":
+            continue
+        raise refusal(f"the setting {name} {value} of a storage account")
+    return {name: value for name, value in given.items() if name in _SETTINGS}
+
+
+def _change(call: Call, account: Resource, body: dict[str, Any], settings: dict[str, Any]) -> None:
+    with account.lock:
+        account.properties = account.properties | settings
+        account.tags = tags_of(body) if "tags" in body else account.tags
+        account.touch(call.engine.clock.now(), call.caller)
+
+
 def _key(cloud: AzureCloud, resource: Resource, number: int, rotation: int) -> str:
     purpose = f"storage key {number} {rotation} of {resource.id.lower()} {resource.created}"
     return b64encode(cloud.identities.derived(purpose)).decode()
 
 
-def put_container(call: Call, names: dict[str, str]) -> Response:
-    """Makes a container, or changes its metadata."""
-    account: Account = call.cloud.resources.require(_account_id(call)).state
-    asked = call.body().get("properties") or {}
-    if (asked.get("publicAccess") or "None") != "None":
-        raise AzureError("PublicAccessNotPermitted", "Public access is not permitted on this storage account.", 409)
-    check_container_name(names["container"])
-    metadata = {str(name): str(value) for name, value in (asked.get("metadata") or {}).items()}
-    with account.lock:
-        found = account.containers.get(names["container"])
-        status = 200 if found else 201
-        if found is None:
-            found = account.create_container(names["container"], metadata)
-        elif "metadata" in asked:
-            found.metadata, found.etag, found.modified = metadata, account.new_etag(), account.now()
-    return json_response(status, _container(call, found))
-
-
-def get_container(call: Call, names: dict[str, str]) -> dict[str, Any]:
-    account: Account = call.cloud.resources.require(_account_id(call)).state
-    found = account.containers.get(names["container"])
-    if found is None:
-        raise error("ContainerNotFound")
-    return _container(call, found)
-
-
-def list_containers(call: Call, names: dict[str, str]) -> dict[str, Any]:
-    account: Account = call.cloud.resources.require(_account_id(call)).state
-    with account.lock:
-        found = sorted(account.containers.values(), key=lambda each: each.name)
-    return page(call, [_container(call, each) for each in found])
-
-
-def delete_container(call: Call, names: dict[str, str]) -> Response:
-    """Deletes the container with its blobs: 200, or 204 when there was none."""
-    account: Account = call.cloud.resources.require(_account_id(call)).state
-    found = account.containers.get(names["container"])
-    if found is not None:
-        account.delete_container(found)
-    return Response(200 if found else 204)
-
-
-def _account_id(call: Call) -> str:
-    """The id of the account that a path below it is about."""
-    return "/".join(call.resource.split("/")[:9])
-
-
-def _container(call: Call, found: Container) -> dict[str, Any]:
-    return {
-        "id": f"{_account_id(call)}/blobServices/default/containers/{found.name}",
-        "name": found.name,
-        "type": f"{TYPE}/blobServices/containers",
-        "etag": found.etag,
-        "properties": {
-            "publicAccess": "None",
-            "leaseStatus": "Unlocked",
-            "leaseState": "Available",
-            "lastModifiedTime": time_text(found.modified),
-            "metadata": dict(found.metadata),
-            "hasImmutabilityPolicy": False,
-            "hasLegalHold": False,
-            "deleted": False,
-        },
-    }
-
-
 _ACCOUNT = f"{GROUP}/providers/{TYPE}/{{account}}"
-_CONTAINERS = f"{_ACCOUNT}/blobServices/default/containers"
 
 ROUTES = [
     Route("GET", f"{SUBSCRIPTION}/providers/{TYPE}", list_accounts),
     Route("GET", f"{GROUP}/providers/{TYPE}", list_accounts),
     Route("PUT", _ACCOUNT, put_account, note="of kind StorageV2; for blobs"),
+    Route("PATCH", _ACCOUNT, patch_account),
     Route("GET", _ACCOUNT, get_account),
     Route("DELETE", _ACCOUNT, delete_account),
     Route("POST", f"{_ACCOUNT}/listKeys", list_keys, read_only=True),
     Route("POST", f"{_ACCOUNT}/regenerateKey", regenerate_key),
-    Route("GET", f"{_CONTAINERS}", list_containers),
-    Route("PUT", f"{_CONTAINERS}/{{container}}", put_container),
-    Route("GET", f"{_CONTAINERS}/{{container}}", get_container),
-    Route("DELETE", f"{_CONTAINERS}/{{container}}", delete_container),
 ]

@@ -150,8 +150,9 @@ def test_keys_are_rotated(reached: AzureCloud, rest: Rest, account: Resource, ur
     assert [each.name for each in clients["key2"].list_containers()] == ["data"]
 
 
-def test_an_account_without_shared_keys(reached: AzureCloud, account: Resource, url: str) -> None:
-    account.properties["allowSharedKeyAccess"] = False
+def test_an_account_without_shared_keys(reached: AzureCloud, rest: Rest, account: Resource, url: str) -> None:
+    body = {"properties": {"allowSharedKeyAccess": False}}
+    assert rest("PATCH", account.id, body, version="2023-01-01")[0] == 200
     client = BlobServiceClient(url, account.state.keys[0], retry_total=0)
     expected = (403, "KeyBasedAuthenticationNotPermitted")
     assert code_of(lambda: list(client.list_containers())) == expected
@@ -293,6 +294,9 @@ def test_features_of_signatures_that_are_refused(
     [
         ({"location": "eastus", "properties": {"isHnsEnabled": True}}, 501, "NotImplemented"),
         ({"location": "westus", "kind": "BlobStorage"}, 409, "AccountPropertyCannotBeUpdated"),
+        ({"location": "eastus", "kind": "FileStorage"}, 501, "NotImplemented"),
+        ({"location": "eastus", "properties": {"allowBlobPublicAccess": True}}, 501, "NotImplemented"),
+        ({"location": "eastus", "properties": {"networkAcls": {"defaultAction": "Deny"}}}, 501, "NotImplemented"),
     ],
 )
 def test_accounts_that_cannot_be_made(
