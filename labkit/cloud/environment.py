@@ -66,7 +66,7 @@ LEARNERS_OWN = (
     VARIABLE,
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
     *("IDENTITY_ENDPOINT", "IDENTITY_HEADER"),
-    *("GCE_METADATA_HOST", "GCE_METADATA_IP"),
+    *("GCE_METADATA_HOST", "GCE_METADATA_IP", "GCE_METADATA_ROOT"),
 )
 
 _REMOVED = re.compile("|".join(f"(?:{pattern})" for pattern in REMOVED), re.IGNORECASE)
@@ -111,6 +111,7 @@ def of(lab: Lab) -> dict[str, str]:
                 "NODE_EXTRA_CA_CERTS",
                 "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
                 "HTTPLIB2_CA_CERTS",
+                "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
             ),
             bundle,
         ),

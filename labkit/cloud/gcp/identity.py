@@ -26,6 +26,8 @@ from labkit.cloud.http import Request, Response
 
 #: Where the metadata server is on the plain front; a secret follows.
 PATH = "/_gcp/metadata/"
+#: The variables that hold its address: two for the client libraries, one for the gcloud command.
+VARIABLES = ("GCE_METADATA_HOST", "GCE_METADATA_IP", "GCE_METADATA_ROOT")
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 _ROOT = "/computeMetadata/v1/"
@@ -98,7 +100,7 @@ class Identities:
     def dismiss(self, variables: dict[str, str]) -> None:
         """Ends the right to ask for tokens that :meth:`admit` gave with these variables."""
         with self._lock:
-            self._admitted.pop(variables["GCE_METADATA_HOST"].rpartition("/")[2], None)
+            self._admitted.pop(variables[VARIABLES[0]].rpartition("/")[2], None)
 
     def reset(self) -> None:
         """Forgets every program but the learner's."""
@@ -117,7 +119,10 @@ class Identities:
             token = presented
         if not token:
             raise _unauthenticated(
-                f"Request is missing required authentication credential. {_EXPECTED}", "CREDENTIALS_MISSING", method
+                f"Request is missing required authentication credential. {_EXPECTED}",
+                "CREDENTIALS_MISSING",
+                target.api,
+                method,
             )
         try:
             claims = self.tokens.verify(token)
@@ -125,7 +130,11 @@ class Identities:
             expired = rejected.reason == "expired"
             reason = "ACCESS_TOKEN_EXPIRED" if expired else "ACCESS_TOKEN_TYPE_UNSUPPORTED"
             raise _unauthenticated(
-                f"Request had invalid authentication credentials. {_EXPECTED}", reason, method, expired=expired
+                f"Request had invalid authentication credentials. {_EXPECTED}",
+                reason,
+                target.api,
+                method,
+                expired=expired,
             ) from None
         return self.of_claims(claims, target)
 
@@ -191,7 +200,7 @@ class Identities:
 
     def _variables(self, key: str) -> dict[str, str]:
         address = f"{self._address}{PATH}{key}"
-        return {"GCE_METADATA_HOST": address, "GCE_METADATA_IP": address}
+        return dict.fromkeys(VARIABLES, address)
 
 
 def _tree(account: ServiceAccount) -> dict[str, Any]:
@@ -228,10 +237,9 @@ def _json(value: Any) -> Response:
     return Response(200, [("Content-Type", "application/json"), _FLAVOR], json.dumps(value).encode())
 
 
-def _unauthenticated(message: str, reason: str, method: str, *, expired: bool | None = None) -> GcpError:
-    service, _, _ = method.rpartition(".")
+def _unauthenticated(message: str, reason: str, api: str, method: str, *, expired: bool | None = None) -> GcpError:
     info = schema.message("google.rpc.ErrorInfo")(
-        reason=reason, domain="googleapis.com", metadata={"service": service, "method": method}
+        reason=reason, domain="googleapis.com", metadata={"service": f"{api}.googleapis.com", "method": method}
     )
     challenge = _CHALLENGE if expired is None else f'{_CHALLENGE}, error="invalid_token"'
     return GcpError("UNAUTHENTICATED", message, [info], headers=[("WWW-Authenticate", challenge)])
