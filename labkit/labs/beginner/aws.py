@@ -12,20 +12,7 @@ LAB = Definition(
     whoami=aws_checks.whoami,
     explain=aws_checks.explain,
     tasks=(
-        Task(
-            "train",
-            "Train a model that passes the gate",
-            points=10,
-            check=churn.train,
-            hints=(
-                "boosted trees find what a straight line cannot: try HistGradientBoostingClassifier",
-                "one make_pipeline holds the encoder of the text columns and the classifier, so that one file has both",
-                (
-                    "HistGradientBoostingClassifier(learning_rate=0.03, max_iter=150, max_leaf_nodes=8) reaches "
-                    'about 0.92, and joblib.dump(model, build / "churn.joblib") saves it'
-                ),
-            ),
-        ),
+        Task("train", "Train a model that passes the gate", points=10, check=churn.train, hints=churn.TRAIN_HINTS),
         Task(
             "inference",
             "Write what the container calls",
