@@ -1,0 +1,178 @@
+"""Vertex AI's PredictionService: a request's way from an endpoint to one of its deployed models and back.
+
+https://cloud.google.com/vertex-ai/docs/predictions/get-online-predictions
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from labkit.cloud.engine.errors import ModelFailed, NotFound, TimedOut, Unavailable
+from labkit.cloud.engine.serving import Answer
+from labkit.cloud.gcp import schema, vertex_telemetry
+from labkit.cloud.gcp.errors import GcpError, invalid
+from labkit.cloud.gcp.vertex_hosting import DeployedModel, Endpoint
+from labkit.cloud.gcp.vertex_names import v1
+from labkit.cloud.gcp.vertex_state import State
+
+if TYPE_CHECKING:
+    from labkit.cloud.gcp.front import Call
+
+#: Bytes that a request may have.
+LARGEST_REQUEST = 1_572_864
+#: Seconds in which the container has to answer.
+TIME_LIMIT = 60.0
+_JSON = {"content-type": "application/json", "accept": "application/json"}
+#: HTTP status of a container's answer -> the code that clients see; other errors are the model's own.
+_CODES = {429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 502: "UNAVAILABLE", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED"}
+
+
+def predict(call: Call, request: Any) -> Any:
+    """Predictions for ``instances``, as the deployed model's container gives them."""
+    instances = [_plain(each) for each in request.instances]
+    body = {"instances": instances}
+    if request.HasField("parameters"):
+        body["parameters"] = _plain(request.parameters)
+    sent = json.dumps(body).encode()
+    deployed, answer = _ask(call, request.endpoint, _JSON, sent, len(instances))
+    response = v1.PredictResponse(
+        deployed_model_id=deployed.id,
+        model=deployed.model.name,
+        model_version_id=deployed.version.id,
+        model_display_name=deployed.version.display_name,
+    )
+    answered = _read(answer.body)
+    for each in answered["predictions"]:
+        _fill(response.predictions.add(), each)
+    if "metadata" in answered:
+        _fill(response.metadata, answered["metadata"])
+    return response
+
+
+def raw_predict(call: Call, request: Any) -> Any:
+    """The container's answer to an arbitrary body, as it is; headers say which deployed model gave it."""
+    headers = {"content-type": request.http_body.content_type or "application/json"}
+    body = request.http_body.data
+    deployed, answer = _ask(call, request.endpoint, headers, body, _count(body))
+    call.answer_headers += [
+        ("X-Vertex-AI-Endpoint-Id", request.endpoint.rpartition("/")[2]),
+        ("X-Vertex-AI-Deployed-Model-Id", deployed.id),
+        ("X-Vertex-AI-Model", deployed.model.name),
+        ("X-Vertex-AI-Model-Version-Id", deployed.version.id),
+    ]
+    content_type = answer.headers.get("content-type", "application/octet-stream")
+    return schema.message("google.api.HttpBody")(content_type=content_type, data=answer.body)
+
+
+METHODS = {"Predict": predict, "RawPredict": raw_predict}
+
+PERMISSIONS = {"Predict": "aiplatform.endpoints.predict", "RawPredict": "aiplatform.endpoints.predict"}
+
+
+def _ask(
+    call: Call, name: str, headers: Mapping[str, str], body: bytes, instances: int
+) -> tuple[DeployedModel, Answer]:
+    """Has a deployed model answer that is drawn by its share of the traffic; measures it, raises :class:`GcpError`."""
+    endpoint = call.store(State).endpoint(call, name)
+    if len(body) > LARGEST_REQUEST:
+        raise invalid(f"The request size ({len(body)} bytes) exceeds 1.500MB limit.")
+    drawn = endpoint.serving.draw()
+    deployed = endpoint.deployed(drawn) if drawn else None
+    if deployed is None:
+        raise _no_traffic(endpoint)
+    started = time.perf_counter()
+    failure, answer = None, None
+    try:
+        answer = endpoint.serving.invoke(headers, body, variant=deployed.id, timeout=TIME_LIMIT)
+    except TimedOut:
+        failure = GcpError("DEADLINE_EXCEEDED", f"The model did not answer within {TIME_LIMIT:g} s: deadline exceeded.")
+    except (ModelFailed, Unavailable) as error:
+        failure = GcpError("UNAVAILABLE", f"The model server of DeployedModel {deployed.id} failed: {error.message}")
+    except NotFound:
+        raise _no_traffic(endpoint) from None
+    if answer is not None and answer.status >= 400:
+        failure = GcpError(
+            _CODES.get(answer.status, "FAILED_PRECONDITION"), answer.body.decode("utf-8", "replace").strip()
+        )
+    taken = time.perf_counter() - (call.request.received or started)
+    vertex_telemetry.measure(
+        call.engine,
+        call.scope,
+        vertex_telemetry.labels(call.project.number, call.location, endpoint.id),
+        deployed.id,
+        status=failure.status if failure else 200,
+        predictions=instances,
+        model_seconds=answer.model_seconds if answer else 0.0,
+        total_seconds=taken,
+    )
+    if failure is not None:
+        raise failure
+    assert answer is not None
+    return deployed, answer
+
+
+def _no_traffic(endpoint: Endpoint) -> GcpError:
+    return GcpError("FAILED_PRECONDITION", f"Endpoint {endpoint.name} doesn't have traffic_split.")
+
+
+def _read(body: bytes) -> dict[str, Any]:
+    try:
+        answered = json.loads(body)
+    except ValueError:
+        answered = None
+    if not isinstance(answered, dict) or not isinstance(answered.get("predictions"), list):
+        raise GcpError("FAILED_PRECONDITION", "The model's answer is no JSON object with a list of 'predictions'.")
+    return answered
+
+
+def _count(body: bytes) -> int:
+    """How many instances a raw body has, where it is of the usual form; 1 for any other."""
+    try:
+        instances = json.loads(body)["instances"]
+    except (ValueError, KeyError, TypeError):
+        return 1
+    return len(instances) if isinstance(instances, list) else 1
+
+
+def _plain(value: Any) -> Any:
+    """A ``google.protobuf.Value`` as plain data. Its numbers are doubles; whole ones are written as integers."""
+    match value.WhichOneof("kind"):
+        case "number_value":
+            number = value.number_value
+            return int(number) if number.is_integer() else number
+        case "list_value":
+            return [_plain(each) for each in value.list_value.values]
+        case "string_value":
+            return value.string_value
+        case "struct_value":
+            return {key: _plain(each) for key, each in value.struct_value.fields.items()}
+        case "bool_value":
+            return value.bool_value
+    return None
+
+
+def _fill(value: Any, plain: Any) -> None:
+    """Writes plain data into a ``google.protobuf.Value``."""
+    if isinstance(plain, bool):
+        value.bool_value = plain
+    elif isinstance(plain, int | float):
+        value.number_value = plain
+    elif isinstance(plain, str):
+        value.string_value = plain
+    elif isinstance(plain, list):
+        value.list_value.SetInParent()
+        _fill_all(value.list_value.values, plain)
+    elif isinstance(plain, dict):
+        value.struct_value.SetInParent()
+        for key, each in plain.items():
+            _fill(value.struct_value.fields[key], each)
+    else:
+        value.null_value = 0
+
+
+def _fill_all(values: Any, plain: Sequence[Any] | Iterable[Any]) -> None:
+    for each in plain:
+        _fill(values.add(), each)
