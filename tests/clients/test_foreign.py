@@ -34,3 +34,12 @@ def test_a_strangers_script_keeps_files_and_models_in_azure():
     done = subprocess.run(command, capture_output=True, text=True, timeout=170)
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("everything came back\n")
+
+
+@pytest.mark.timeout(180)
+def test_a_strangers_models_behind_endpoints_of_azure():
+    script = str(HERE / "foreign_azure_endpoints.py")
+    command = [sys.executable, "-m", "labkit", "exec", "--fresh", "--", "python", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=170)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("600 predictions equal\n")

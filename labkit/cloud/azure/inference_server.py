@@ -219,6 +219,8 @@ def _log_as_the_server() -> None:
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
+    # Other loggers show warnings and worse alone, on standard error: that is what the server's debug lines bring about.
+    logging.basicConfig()
     printed, plain = logging.getLogger("azmlinfsrv.print"), builtins.print
 
     def print_to_log(
