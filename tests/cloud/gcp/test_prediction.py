@@ -1,0 +1,131 @@
+"""Predictions: rows and models, divided traffic, raw bodies, and what goes wrong with each."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from labkit.cloud.gcp import prediction
+from tests.cloud.gcp import in_process
+from tests.cloud.gcp.vertex_world import ROWS, World, constant, trained
+
+
+@pytest.fixture
+def endpoint(world: World) -> str:
+    return world.endpoint((world.upload(), 100))
+
+
+def test_every_row_is_predicted_as_the_local_model_does(world: World, endpoint: str) -> None:
+    answer = world.predict(endpoint, ROWS.tolist())
+    assert answer["predictions"] == trained().predict(ROWS).tolist()
+    (deployed,) = world.deployed(endpoint)
+    assert answer["deployedModelId"] == deployed["id"]
+    assert (answer["model"], answer["modelVersionId"]) == (deployed["model"], "1")
+    assert answer["modelDisplayName"] == "churn"
+
+
+def test_a_raw_body_goes_to_the_container_as_it_is(world: World, endpoint: str) -> None:
+    body = json.dumps({"instances": ROWS[:5].tolist()}).encode()
+    host = f"{world.region}-aiplatform.googleapis.com"
+    answer = in_process.call(world.cloud, "POST", host, f"/v1/{endpoint}:rawPredict", body)
+    assert isinstance(answer.body, bytes)
+    assert json.loads(answer.body) == {"predictions": trained().predict(ROWS[:5]).tolist()}
+    (deployed,) = world.deployed(endpoint)
+    headers = {name.lower(): value for name, value in answer.headers}
+    assert headers["content-type"] == "application/json"
+    assert headers["x-vertex-ai-endpoint-id"] == endpoint.rpartition("/")[2]
+    assert headers["x-vertex-ai-deployed-model-id"] == deployed["id"]
+    assert headers["x-vertex-ai-model"] == deployed["model"]
+    assert headers["x-vertex-ai-model-version-id"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (
+            {"instances": [[1.0, 2.0, 3.0]]},
+            "X has 3 features, but LogisticRegression is expecting 4 features as input.",
+        ),
+        ({"instances": [[1.0, 2.0], [3.0]]}, "setting an array element with a sequence."),
+        ({"instances": [[0, 0, 0, 0]], "parameters": {}}, "got an unexpected keyword argument 'parameters'"),
+    ],
+)
+def test_what_the_model_cannot_do_comes_back_in_its_container_s_words(
+    world: World, endpoint: str, body: dict[str, Any], message: str
+) -> None:
+    code, said = world.error("POST", f"{endpoint}:predict", body)
+    assert code == "FAILED_PRECONDITION"
+    assert said.startswith('"Prediction failed: Exception during sklearn prediction: ')
+    assert message in said
+
+
+@pytest.mark.parametrize("verb", ["predict", "rawPredict"])
+def test_a_request_of_more_than_a_megabyte_and_a_half_is_refused(world: World, endpoint: str, verb: str) -> None:
+    code, message = world.error("POST", f"{endpoint}:{verb}", {"instances": ["x" * 1_600_000]})
+    assert code == "INVALID_ARGUMENT"
+    assert "bytes) exceeds 1.500MB limit." in message
+
+
+def test_an_endpoint_without_a_model_has_no_traffic_split(world: World) -> None:
+    endpoint = world.endpoint()
+    expected = ("FAILED_PRECONDITION", f"Endpoint {endpoint} doesn't have traffic_split.")
+    assert world.error("POST", f"{endpoint}:predict", {"instances": [[1]]}) == expected
+    world.deploy(endpoint, world.upload())
+    assert world.error("POST", f"{endpoint}:predict", {"instances": [[1]]}) == expected
+
+
+def test_an_endpoint_that_is_not_there(world: World) -> None:
+    absent = f"{world.parent}/endpoints/123"
+    assert world.error("POST", f"{absent}:predict", {"instances": []}) == ("NOT_FOUND", "The Endpoint does not exist.")
+
+
+def test_a_request_without_a_token_is_refused(world: World, endpoint: str) -> None:
+    status, answer = world("POST", f"{endpoint}:predict", {"instances": []}, Authorization="")
+    assert (status, answer["error"]["status"]) == (401, "UNAUTHENTICATED")
+
+
+def test_traffic_is_divided_as_the_split_says(world: World) -> None:
+    endpoint = world.endpoint((world.upload(constant(1)), 70), (world.upload(constant(2)), 30))
+    asked = 400
+    seen = Counter(world.predict(endpoint, [[0, 0, 0, 0]])["predictions"][0] for _ in range(asked))
+    assert set(seen) == {1, 2}
+    assert abs(seen[1] - 0.7 * asked) < 4 * math.sqrt(asked * 0.7 * 0.3)
+    first, second = (each["id"] for each in world.deployed(endpoint))
+    world.ok("PATCH", f"{endpoint}?updateMask=trafficSplit", {"trafficSplit": {first: 0, second: 100}})
+    assert {world.predict(endpoint, [[0, 0, 0, 0]])["deployedModelId"] for _ in range(50)} == {second}
+
+
+def test_a_model_that_hangs_ends_with_the_deadline(
+    world: World, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prediction, "TIME_LIMIT", 0.0)
+    code, message = world.error("POST", f"{endpoint}:predict", {"instances": [[0, 0, 0, 0]]})
+    assert code == "DEADLINE_EXCEEDED"
+    assert "did not answer within 0 s" in message
+    monkeypatch.undo()
+    # The replica that was given up is replaced by itself.
+    deadline = time.monotonic() + 30
+    while world("POST", f"{endpoint}:predict", {"instances": [[0, 0, 0, 0]]})[0] != 200:
+        assert time.monotonic() < deadline
+
+
+@pytest.mark.parametrize("verb", ["explain", "streamRawPredict", "serverStreamingPredict", "directPredict"])
+def test_other_ways_to_predict_refuse_by_name(world: World, endpoint: str, verb: str) -> None:
+    code, message = world.error("POST", f"{endpoint}:{verb}", {})
+    assert code == "UNIMPLEMENTED"
+    assert f"PredictionService.{verb[0].upper()}{verb[1:]}" in message
+
+
+def test_overhead_of_one_prediction_is_small(world: World, endpoint: str) -> None:
+    world.predict(endpoint, [[0, 0, 0, 0]])
+    taken = []
+    for _ in range(50):
+        started = time.perf_counter()
+        world.predict(endpoint, [[0, 0, 0, 0]])
+        taken.append(time.perf_counter() - started)
+    assert sorted(taken)[5] < 0.005
