@@ -67,6 +67,9 @@ def _replace_environment(variables: dict[str, str]) -> None:
     if "boto3" in sys.modules:
         # It keeps the credentials that it found first.
         sys.modules["boto3"].DEFAULT_SESSION = None
+    if metadata := sys.modules.get("google.auth.compute_engine._metadata"):
+        # It keeps the address that it found when it was imported.
+        metadata._GCE_METADATA_HOST = variables.get("GCE_METADATA_HOST", "metadata.google.internal")  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session")

@@ -160,7 +160,7 @@ def _note(kind: Any, files: dict[str, Any]) -> str:
 
 def _add(file: Any, files: dict[str, Any]) -> None:
     if file.name not in files:
-        for each in file.dependencies:
+        for each in sorted(file.dependencies, key=lambda needed: needed.name):
             _add(each, files)
         files[file.name] = file
 
@@ -253,9 +253,13 @@ def read() -> tuple[bytes, str]:
         _add(importlib.import_module(name).DESCRIPTOR, files)
     written = FileDescriptorSet()
     for file in files.values():
-        file.CopyToProto(written.file.add())
+        each = written.file.add()
+        file.CopyToProto(each)
         # What a file's options say is for those who generate code from it.
-        written.file[-1].ClearField("options")
+        each.ClearField("options")
+        # The libraries put these together in another order each time that they are imported.
+        for repeated in (each.dependency, each.message_type, each.enum_type):
+            repeated.sort(key=lambda entry: getattr(entry, "name", entry))
     return written.SerializeToString(deterministic=True), _table(apis)
 
 

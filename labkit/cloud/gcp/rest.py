@@ -171,11 +171,14 @@ def read(request: Request, route: Route, values: tuple[str, ...], query: list[tu
         _parse(content, message if body == "*" else getattr(message, body), "" if body == "*" else body, kind)
         if body != "*":
             getattr(message, body).SetInParent()
+    asked: dict[str, list[str]] = {}
     for name, value in query:
         if name not in _SYSTEM and name not in ("alt", "$alt"):
-            _put(message, name, value)
+            asked.setdefault(name, []).append(value)
+    for name, texts in asked.items():
+        _put(message, name, texts)
     for name, value in zip(route.fields, values, strict=True):
-        _put(message, name, value)
+        _put(message, name, [value])
     return message
 
 
@@ -209,8 +212,8 @@ def _parse(content: Any, message: Any, field: str, kind: Any) -> None:
         raise errors.invalid(f"Invalid value at '{field or kind.name}': {text}", field) from None
 
 
-def _put(message: Any, name: str, text: str) -> None:
-    """Sets a field, named as a path in snake or camel case, from text; repeated fields get one more value."""
+def _put(message: Any, name: str, texts: list[str]) -> None:
+    """Sets a field, named as a path in snake or camel case, from text; only repeated fields take several."""
     *parents, last = name.split(".")
     try:
         for part in parents:
@@ -222,16 +225,18 @@ def _put(message: Any, name: str, text: str) -> None:
             f"Field '{name}' could not be found in request message.",
             name,
         ) from None
-    value: Any = text
-    if field.type == field.TYPE_BOOL:
-        value = {"true": True, "false": False, "1": True, "0": False, "": True}.get(text.lower(), text)
-    elif field.message_type is not None and field.message_type.full_name == "google.protobuf.BoolValue":
-        value = {"true": True, "false": False}.get(text.lower(), text)
-    elif field.message_type is not None and field.message_type.full_name == "google.protobuf.FieldMask":
-        value = re.sub("_([a-z])", lambda found: found[1].upper(), text)
-    if field.is_repeated:
-        value = [value]
-    _parse({field.json_name: value}, message, name, message.DESCRIPTOR)
+    values = [_value(field, text) for text in texts]
+    _parse({field.json_name: values if field.is_repeated else values[-1]}, message, name, message.DESCRIPTOR)
+
+
+def _value(field: Any, text: str) -> Any:
+    """A parameter's text as the JSON that the field is read from."""
+    kind = field.message_type.full_name if field.message_type is not None else ""
+    if field.type == field.TYPE_BOOL or kind == "google.protobuf.BoolValue":
+        return {"true": True, "false": False, "1": True, "0": False, "": True}.get(text.lower(), text)
+    if kind == "google.protobuf.FieldMask":
+        return re.sub("_([a-z])", lambda found: found[1].upper(), text)
+    return text
 
 
 def _field(message: Any, name: str) -> Any:

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+
+from labkit.cloud.gcp.hosts import Target, resolve
+
+
+@pytest.mark.parametrize(
+    ("host", "target"),
+    [
+        ("us-central1-aiplatform.googleapis.com", Target("aiplatform", "us-central1")),
+        ("EUROPE-WEST4-aiplatform.googleapis.com.", Target("aiplatform", "europe-west4")),
+        ("aiplatform.europe-west12.rep.googleapis.com", Target("aiplatform", "europe-west12")),
+        ("aiplatform.googleapis.com", Target("aiplatform")),
+        ("storage.googleapis.com", Target("storage")),
+        ("my.data.storage.googleapis.com", Target("storage", bucket="my.data")),
+        ("monitoring.googleapis.com", Target("monitoring")),
+        ("oauth2.googleapis.com", Target("oauth2")),
+    ],
+)
+def test_served_hosts(host: str, target: Target) -> None:
+    assert resolve(host) == target
+
+
+@pytest.mark.parametrize(
+    ("host", "says"),
+    [
+        ("us-moon1-aiplatform.googleapis.com", "us-moon1, which is no region"),
+        ("compute.googleapis.com", "Compute Engine, which the local clouds do not serve"),
+        ("iamcredentials.googleapis.com", "signs and issues tokens"),
+        ("us-central1-docker.pkg.dev", "Artifact Registry"),
+        ("my-fn-abc-uc.a.run.app", "Cloud Run"),
+        ("metadata.google.internal", "$GCE_METADATA_HOST"),
+    ],
+)
+def test_hosts_of_googles_that_are_refused(host: str, says: str) -> None:
+    found = resolve(host)
+    assert isinstance(found, str)
+    assert says in found
+
+
+@pytest.mark.parametrize("host", ["googleapis.com.example.org", "example.org", "evilgoogleapis.com", "google.com"])
+def test_other_hosts(host: str) -> None:
+    assert resolve(host) is None
