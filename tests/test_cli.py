@@ -166,7 +166,7 @@ def test_the_printed_environment_is_what_a_shell_takes(
     monkeypatch.setenv("AWS_PROFILE", "work")
     cli.main(["env"])
     script = capsys.readouterr().out
-    shell = ["sh", "-c", f'{script}\n{sys.executable} -c "import json, os; print(json.dumps(dict(os.environ)))"']
+    shell = ["sh", "-c", f'{script}\n"{sys.executable}" -c "import json, os; print(json.dumps(dict(os.environ)))"']
     inside = json.loads(subprocess.run(shell, capture_output=True, text=True, check=True).stdout)
     assert inside["AWS_ACCESS_KEY_ID"] == lab.access_key_id
     assert "AWS_PROFILE" not in inside
@@ -188,7 +188,7 @@ def test_refusals_are_shown(lab: Lab, capsys: pytest.CaptureFixture[str], monkey
 
 
 def test_a_reader_that_stops_early_is_no_error(lab: Lab) -> None:
-    command = f"{sys.executable} -m labkit env | head -n 1"
+    command = f"'{sys.executable}' -m labkit env | head -n 1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=checkout(), capture_output=True, text=True)
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr

@@ -60,7 +60,7 @@ class TestBothWays:
         assert labkit("exec", *fresh, "--", "python", "-c", script).stdout == "arn:aws:iam::123456789012:user/learner\n"
 
     def test_commands_inside_act_on_the_same_clouds(self, lab: Lab, fresh: list[str]) -> None:
-        labkit_inside = f"{sys.executable} -m labkit"
+        labkit_inside = f"'{sys.executable}' -m labkit"
         script = f"{labkit_inside} clock advance 1d >/dev/null && {labkit_inside} status && {labkit_inside} exec -- env"
         shown = labkit("exec", *fresh, "--", "sh", "-c", script).stdout
         assert "1 day, 0:00:00 ahead" in shown

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
@@ -44,7 +45,8 @@ class Jupyter:
     token: str
 
     def url(self, notebook: str) -> str:
-        return f"{self.address}/lab/tree/{notebook}?token={self.token}"
+        """The notebook in a workspace of its own, where no tab of an earlier page is opened again."""
+        return f"{self.address}/lab/workspaces/{uuid4().hex}/tree/{notebook}?token={self.token}"
 
 
 @pytest.fixture(scope="session")
