@@ -6,6 +6,7 @@ import json
 import warnings
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -194,6 +195,43 @@ def test_queries_that_fail(world: World) -> None:
         assert (answer.status, b"AuthorizationRequiredError" in bytes(answer.body)) == (401, True)
     answer = in_process.call(world.cloud, "POST", f"{API}/v1/other", {}, token=in_process.token(world.cloud, API))
     assert (answer.status, b"PathNotFoundError" in bytes(answer.body)) == (404, True)
+
+
+def test_other_ways_to_ask(world: World) -> None:
+    world.serve()
+    world.score({})
+    token = in_process.token(world.cloud, API)
+    workspace = customer(world)
+
+    def ask(method: str, path: str, body: Any = None, credential: str = token) -> tuple[int, Any]:
+        answer = in_process.call(world.cloud, method, f"{API}/v1{path}", body, token=credential)
+        return answer.status, json.loads(bytes(answer.body))
+
+    text = quote(f"{mine(world, 'AmlOnlineEndpointTrafficLog')} | project Age = now() - now(), Long = 26h")
+    status, found = ask("GET", f"/workspaces/{workspace}/query?query={text}&timespan=PT1H")
+    assert (status, found["tables"][0]["rows"]) == (200, [["00:00:00.000000", "1.02:00:00.000000"]])
+    status, found = ask("PUT", f"/workspaces/{workspace}/query", {})
+    assert (status, "does not take PUT" in found["error"]["innererror"]["message"]) == (400, True)
+    status, found = ask("POST", f"/workspaces/{workspace}/query", b"no JSON")
+    assert "JSON object" in found["error"]["innererror"]["message"]
+    queries = [
+        {"id": "1", "workspace": workspace, "body": {"query": "AmlOnlineEndpointTrafficLog | count"}},
+        {"id": "2", "workspace": "no-such", "body": {"query": "AmlOnlineEndpointTrafficLog"}},
+        {"id": "3", "workspace": workspace, "body": {"query": "union T"}, "headers": {"Prefer": "x"}},
+    ]
+    status, found = ask("POST", "/$batch", {"requests": queries})
+    assert status == 200
+    assert [(each["id"], each["status"]) for each in found["responses"]] == [("1", 200), ("2", 404), ("3", 501)]
+    for body, message in (
+        ({"requests": {}}, "list of requests"),
+        ({"requests": queries[:1] * 101}, "takes 100 at most"),
+    ):
+        status, found = ask("POST", "/$batch", body)
+        assert (status, message in found["error"]["innererror"]["message"]) == (400, True)
+    nobody = world.cloud.identities.assign(f"/subscriptions/x/{world.name}")
+    gone, _ = world.cloud.identities.tokens.issue(nobody, API)
+    world.cloud.identities.unassign(f"/subscriptions/x/{world.name}")
+    assert ask("GET", f"/workspaces/{workspace}/query?query=T", credential=gone)[0] == 401
 
 
 def test_windows_of_a_lab_whose_clock_was_advanced(own_world: World) -> None:

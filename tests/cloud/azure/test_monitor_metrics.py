@@ -261,6 +261,9 @@ def test_the_batch_host_over_plain_rest(world: World) -> None:
     assert ask()[0] == 200
     assert ask(credential="x")[0] == 401
     assert ask(credential=in_process.token(world.cloud))[0] == 401
+    other = f"{BATCH}/subscriptions/00000000-0000-0000-0000-000000000000/metrics:getBatch?api-version=2024-02-01"
+    for method, url, status in (("POST", other, 404), ("GET", f"{BATCH}/other?api-version=2024-02-01", 501)):
+        assert in_process.call(world.cloud, method, url, {}, token=token).status == status
     for options, message in (
         ({"ids": []}, "list of resource ids"),
         ({"ids": [world.path] * 51}, "takes 50 at most"),
@@ -268,6 +271,7 @@ def test_the_batch_host_over_plain_rest(world: World) -> None:
         ({"ids": [world.rest.workspace]}, "metrics of Microsoft.MachineLearningServices/workspaces"),
         ({"region": "westus"}, "ask eastus.metrics.monitor.azure.com"),
         ({"api-version": "2019-01-01"}, "is not one of"),
+        ({"ids": "all"}, "list of resource ids"),
         ({"starttime": "soon"}, "no time in ISO 8601"),
     ):
         status, text = ask(**options)

@@ -435,6 +435,32 @@ def test_what_a_deployment_needs(world: World) -> None:
     assert world.rest("GET", path)[0] == 404
 
 
+def test_environments_that_would_be_built_are_refused(world: World) -> None:
+    world.make()
+    for number, (properties, what) in enumerate(
+        (
+            ({"image": "x", "inferenceConfig": {"livenessRoute": {"port": 1, "path": "/"}}}, "inferenceConfig"),
+            ({"build": {"contextUri": "azureml://datastores/workspaceblobstore/paths/x"}}, "Dockerfile"),
+        )
+    ):
+        path = f"{world.rest.workspace}/environments/{world.name}-{number}/versions/1"
+        status, answer, _ = world.rest("PUT", path, {"properties": properties})
+        reason = str(answer)
+        if status < 400:
+            body = world.deployment(environmentId=path)
+            status, reason = world.refused("PUT", f"{world.path}/deployments/blue", body)
+        assert status == 501, reason
+        assert what in reason or "build" in reason
+
+
+def test_what_cannot_be_patched(world: World) -> None:
+    world.serve()
+    path = f"{world.path}/deployments/blue"
+    assert world.done("PATCH", path, {"tags": {"a": "1"}})["tags"] == {"a": "1"}
+    status, reason = world.refused("PATCH", path, {"properties": {"instanceType": "Standard_DS4_v2"}})
+    assert (status, "PATCH of properties" in reason) == (501, True)
+
+
 def test_a_script_that_is_not_in_the_code(world: World) -> None:
     world.make()
     code = {"codeId": world.code(ORDERS), "scoringScript": "other.py"}
