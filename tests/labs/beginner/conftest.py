@@ -16,7 +16,7 @@ from labkit.labs.task import Work
 
 ROOT = Path(__file__).parents[3]
 DATA = ROOT / "data"
-SOLVED = ROOT / "solutions" / "beginner" / "aws"
+SOLVED = ROOT / "solutions" / "beginner"
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +29,8 @@ def lab_clouds() -> Iterator[Lab]:
         for name, value in inside.items():
             patch.setenv(name, value)
         patch.setattr("boto3.DEFAULT_SESSION", None)
+        # read from the environment once, when the module is imported
+        patch.setattr("google.auth.compute_engine._metadata._GCE_METADATA_HOST", inside["GCE_METADATA_HOST"])
         yield lab
 
 
@@ -69,18 +71,25 @@ def model_file(customers: tuple[pandas.DataFrame, pandas.Series], tmp_path_facto
 
 
 @pytest.fixture
-def nothing(tmp_path: Path) -> Work:
+def cloud(request: pytest.FixtureRequest) -> str:
+    """Whose lab a module tests: its ``CLOUD``, or AWS's."""
+    name: str = getattr(request.module, "CLOUD", "aws")
+    return name
+
+
+@pytest.fixture
+def nothing(tmp_path: Path, cloud: str) -> Work:
     """A lab's folder before anything was done: only the files that the kit gives."""
-    folder = tmp_path / "aws"
+    folder = tmp_path / cloud
     (folder / "build").mkdir(parents=True)
-    shutil.copy(SOLVED / "sample.json", folder)
+    shutil.copy(SOLVED / cloud / "sample.json", folder)
     return Work(folder, DATA)
 
 
 @pytest.fixture
-def work(nothing: Work, model_file: Path) -> Work:
+def work(nothing: Work, model_file: Path, cloud: str) -> Work:
     """A lab's folder with the model, the code and the client in it."""
     shutil.copy(model_file, nothing.folder / "build")
-    for name in ("inference.py", "client.py"):
-        shutil.copy(SOLVED / name, nothing.folder)
+    for code in (SOLVED / cloud).glob("*.py"):
+        shutil.copy(code, nothing.folder)
     return nothing
