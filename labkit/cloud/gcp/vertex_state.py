@@ -44,6 +44,13 @@ class State:
                 if each.model is model and version in (None, each.version):
                     yield v1.DeployedModelRef(endpoint=endpoint.name, deployed_model_id=each.id)
 
+    def inventory(self) -> dict[str, list[str]]:
+        """The display names of models and endpoints."""
+        with self.lock:
+            models = sorted(model.default.display_name for model in self.models.values())
+            endpoints = sorted(endpoint.asked.display_name for endpoint in self.endpoints.values())
+        return {"models": models, "endpoints": endpoints}
+
     def close(self) -> None:
         """Stops every endpoint."""
         for endpoint in list(self.endpoints.values()):

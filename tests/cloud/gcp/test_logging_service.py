@@ -26,7 +26,7 @@ def write(world: World, *written: dict[str, Any], log: str = "mine", **more: Any
 def written(world: World) -> World:
     """Four entries: a to d."""
     now = datetime.now(UTC)
-    told = [
+    told: list[dict[str, Any]] = [
         {"textPayload": "Alpha starts", "severity": "INFO", "labels": {"step": "1", "a.b": "x"}},
         {"textPayload": "Beta fails", "severity": "ERROR", "labels": {"step": "2"}},
         {"jsonPayload": {"message": "gamma", "loss": 0.5, "tags": ["x", "y"], "done": True}, "severity": "WARNING"},

@@ -125,7 +125,7 @@ def test_series_are_reduced_to_one_for_each_group(world: World) -> None:
         labels = {"deployed_model_id": deployed}
         metric_store.put(world.engine, world.scope, kind, labels, vertex_telemetry.RESOURCE, resource, count)
 
-    def reduced(reducer: str, *groups: str) -> dict[str, str]:
+    def reduced(reducer: str, *groups: str) -> dict[str, float]:
         found = series(world, f"{PREFIX}/prediction_count", **aggregated("ALIGN_DELTA", reducer, *groups))
         values = [next(iter(each["points"][0]["value"].values())) for each in found]
         names = [each["resource"].get("labels", {}).get("endpoint_id", "") for each in found]

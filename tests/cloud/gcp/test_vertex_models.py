@@ -212,3 +212,13 @@ def test_what_is_not_served_refuses_by_name(world: World, verb: str) -> None:
     code, message = world.error("POST" if ":" in verb else "GET", f"{model}{verb}", {} if ":" in verb else None)
     assert code == "UNIMPLEMENTED"
     assert "google.cloud.aiplatform.v1.ModelService." in message
+
+
+def test_the_inventory_names_what_was_made(world: World) -> None:
+    before = world.cloud.inventory()
+    world.upload(about={"displayName": "of-the-inventory"})
+    world.endpoint(displayName="of-the-inventory")
+    after = world.cloud.inventory()
+    assert "of-the-inventory" in after["models"]
+    assert "of-the-inventory" in after["endpoints"]
+    assert "of-the-inventory" not in before.get("models", [])
