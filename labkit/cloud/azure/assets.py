@@ -15,6 +15,7 @@ from labkit.cloud.azure import asset_files
 from labkit.cloud.azure.errors import AzureError, refusal
 from labkit.cloud.azure.resources import Resource, parse_id
 from labkit.cloud.azure.routes import MACHINE_LEARNING, WORKSPACE, Route
+from labkit.cloud.azure.shapes import section
 from labkit.cloud.azure.wire import json_response, page
 from labkit.cloud.http import Response
 
@@ -85,7 +86,7 @@ class Kind:
 
     def put_asset(self, call: Call, names: dict[str, str]) -> Response:
         """Makes a name without versions, or changes what is said of it; archived, all its versions are."""
-        name, asked = names["name"], dict(call.body().get("properties") or {})
+        name, asked = names["name"], dict(section(call.body(), "properties"))
         self._check_name(call, name)
         with call.cloud.resources.lock:
             existing = call.cloud.resources.get(call.resource)
@@ -124,7 +125,7 @@ class Kind:
         if not _VERSION.fullmatch(version):
             message = f"Version '{version}' of {self.title} {name} is invalid: letters, digits, '-', '_' and '.' only."
             raise call.user_error(message, 400, "InvalidVersion")
-        asked = _texts(dict(call.body().get("properties") or {}))
+        asked = _texts(dict(section(call.body(), "properties")))
         asked |= {name: asset_files.long(call.workspace, asked[name]) for name in self.fixed if name in asked}
         with call.cloud.resources.lock:
             existing = call.cloud.resources.get(call.resource)
@@ -246,8 +247,8 @@ def _texts(asked: dict[str, Any]) -> dict[str, Any]:
     """What was asked for, with tags and properties that are texts; raises :class:`AzureError` for what cannot be."""
     for name in _TEXTS:
         if name in asked:
-            given = asked[name] or {}
-            if not isinstance(given, dict) or any(isinstance(value, (dict, list)) for value in given.values()):
+            given = section(asked, name)
+            if any(isinstance(value, (dict, list)) for value in given.values()):
                 raise AzureError("ValidationError", f"The {name} have to be an object of names and texts.", 400)
             asked[name] = {key: str(value) for key, value in given.items() if value is not None}
     return asked

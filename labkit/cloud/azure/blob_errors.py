@@ -6,6 +6,7 @@ https://learn.microsoft.com/rest/api/storageservices/common-rest-api-error-codes
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from xml.sax.saxutils import escape
@@ -14,6 +15,9 @@ from labkit.cloud.azure.errors import AzureError, Codes
 from labkit.cloud.azure.wire import time_text
 from labkit.cloud.engine import errors as engine
 from labkit.cloud.http import Response
+
+#: What XML 1.0 cannot hold.
+NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 ERRORS: Codes = {
     engine.Invalid: ("InvalidInput", 400),
@@ -125,15 +129,20 @@ def error(
     return AzureError(code, message, status or usual, info=members, headers=headers)
 
 
+def _text(value: object) -> str:
+    """A value as XML holds it; what XML cannot hold is left out."""
+    return escape(NOT_XML.sub("", str(value)))
+
+
 def response(failure: AzureError, request_id: str, now: datetime, *, head: bool = False) -> Response:
     """The error as the service sends it: XML, its code in a header too. A HEAD request's answer has no body."""
     headers = [("x-ms-error-code", failure.code), *failure.headers]
     if head or failure.status == 304:
         return Response(failure.status, headers)
-    members = "".join(f"<{name}>{escape(str(value))}</{name}>" for name, value in failure.info.items())
+    members = "".join(f"<{name}>{_text(value)}</{name}>" for name, value in failure.info.items())
     message = f"{failure.message}\nRequestId:{request_id}\nTime:{time_text(now)}"
     text = (
         '\ufeff<?xml version="1.0" encoding="utf-8"?>'
-        f"<Error><Code>{escape(failure.code)}</Code><Message>{escape(message)}</Message>{members}</Error>"
+        f"<Error><Code>{escape(failure.code)}</Code><Message>{_text(message)}</Message>{members}</Error>"
     )
     return Response(failure.status, [("Content-Type", "application/xml"), *headers], text.encode())

@@ -5,7 +5,6 @@ https://learn.microsoft.com/rest/api/storageservices/list-blobs and .../list-con
 
 from __future__ import annotations
 
-import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
 from collections.abc import Iterable, Sequence
@@ -13,7 +12,7 @@ from email.utils import format_datetime
 from urllib.parse import quote
 from xml.sax.saxutils import escape, quoteattr
 
-from labkit.cloud.azure.blob_errors import error
+from labkit.cloud.azure.blob_errors import NOT_XML, error
 from labkit.cloud.azure.blob_request import BlobCall
 from labkit.cloud.azure.blob_store import Blob, Container
 from labkit.cloud.azure.errors import refusal
@@ -29,8 +28,6 @@ _UNCOMMITTED = (
     "<Properties><Content-Length>0</Content-Length><BlobType>BlockBlob</BlobType><LeaseStatus>unlocked</LeaseStatus>"
     "<LeaseState>available</LeaseState><ServerEncrypted>true</ServerEncrypted></Properties>"
 )
-#: What XML 1.0 cannot hold: names with it are sent percent-encoded.
-_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def list_blobs(at: BlobCall) -> Response:
@@ -115,7 +112,8 @@ def _answer(
 
 
 def _name(name: str) -> str:
-    if _NOT_XML.search(name):
+    """A name's element; one that XML cannot hold is sent percent-encoded."""
+    if NOT_XML.search(name):
         return f'<Name Encoded="true">{quote(name)}</Name>'
     return f"<Name>{escape(name)}</Name>"
 

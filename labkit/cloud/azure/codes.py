@@ -13,6 +13,7 @@ from labkit.cloud.azure import asset_files, datastores, sas, storage_accounts
 from labkit.cloud.azure.assets import Kind
 from labkit.cloud.azure.errors import AzureError, refusal
 from labkit.cloud.azure.routes import WORKSPACE, Route
+from labkit.cloud.azure.shapes import text
 
 if TYPE_CHECKING:
     from labkit.cloud.azure.front import Call
@@ -23,8 +24,8 @@ UPLOAD_TIME = timedelta(hours=2)
 
 
 def _complete(call: Call, asked: dict[str, Any]) -> dict[str, Any]:
-    uri = asked.get("codeUri")
-    if not isinstance(uri, str) or not uri:
+    uri = text(asked, "codeUri")
+    if not uri:
         raise call.user_error("A code version needs a codeUri: where its files are.", 400, "BadArgument")
     asset_files.place_of(call.cloud, call.workspace_id, uri)
     return {name: value for name, value in asked.items() if value is not None}
@@ -40,7 +41,7 @@ CODES = Kind("codes", "code", ("codeUri",), _complete, _conflict)
 def start_pending_upload(call: Call, names: dict[str, str]) -> dict[str, Any]:
     """A new container for a code's files, and a signed address to upload them to."""
     body = call.body()
-    kind = body.get("pendingUploadType") or "TemporaryBlobReference"
+    kind = text(body, "pendingUploadType", "TemporaryBlobReference")
     if kind not in ("TemporaryBlobReference", "None"):
         raise refusal(f"pending uploads of type {kind}")
     store = call.cloud.resources.require(f"{call.workspace_id}/datastores/{datastores.BLOBS}")

@@ -13,6 +13,7 @@ from labkit.cloud.azure.errors import refusal
 from labkit.cloud.azure.groups import tags_of
 from labkit.cloud.azure.resources import Resource
 from labkit.cloud.azure.routes import MACHINE_LEARNING, WORKSPACE, Route
+from labkit.cloud.azure.shapes import section, text
 from labkit.cloud.azure.wire import json_response, page, time_text
 from labkit.cloud.http import Response
 
@@ -40,8 +41,8 @@ _KINDS: dict[str, dict[str, Any]] = {
 
 def put_compute(call: Call, names: dict[str, str]) -> Response:
     name, body = names["name"], call.body()
-    asked = dict(body.get("properties") or {})
-    kind = asked.get("computeType")
+    asked = section(body, "properties")
+    kind = text(asked, "computeType")
     if kind not in _KINDS:
         raise refusal(f"computes of type {kind}")
     if not _NAME.fullmatch(name):
@@ -50,8 +51,8 @@ def put_compute(call: Call, names: dict[str, str]) -> Response:
             "letter or a digit, and hold letters, digits and hyphens only."
         )
         raise call.user_error(message, 400, "InvalidName")
-    given = {key: value for key, value in (asked.get("properties") or {}).items() if value is not None}
-    if not given.get("vmSize"):
+    given = {key: value for key, value in section(asked, "properties").items() if value is not None}
+    if not text(given, "vmSize"):
         raise call.user_error("A compute needs the size of its machines (vmSize).", 400, "BadArgument")
     now = call.engine.clock.now()
     with call.cloud.resources.lock:
@@ -62,7 +63,8 @@ def put_compute(call: Call, names: dict[str, str]) -> Response:
         scale = {"minNodeCount": 0, "maxNodeCount": 1, "nodeIdleTimeBeforeScaleDown": "PT120S"}
         own = dict(_KINDS[kind])
         if kind == "AmlCompute":
-            own["scaleSettings"] = scale | (given.pop("scaleSettings", None) or {})
+            own["scaleSettings"] = scale | section(given, "scaleSettings")
+            given.pop("scaleSettings", None)
         made.properties = {
             "description": None,
             "disableLocalAuth": True,
@@ -76,7 +78,7 @@ def put_compute(call: Call, names: dict[str, str]) -> Response:
             "isAttachedCompute": False,
             "properties": own | given,
         }
-        made.tags, made.identity = tags_of(body), body.get("identity")
+        made.tags, made.identity = tags_of(body), section(body, "identity") or None
         made.touch(now, call.caller)
         call.cloud.resources.put(made)
     return json_response(200 if existing else 201, made.view())
@@ -84,9 +86,9 @@ def put_compute(call: Call, names: dict[str, str]) -> Response:
 
 def patch_compute(call: Call, names: dict[str, str]) -> dict[str, Any]:
     """Changes a cluster's scale settings."""
-    made, asked = _require(call, names), call.body().get("properties") or {}
-    scale = (asked.get("properties") or asked).get("scaleSettings")
-    if made.properties["computeType"] != "AmlCompute" or not isinstance(scale, dict):
+    made, asked = _require(call, names), section(call.body(), "properties")
+    scale = section(section(asked, "properties") or asked, "scaleSettings")
+    if made.properties["computeType"] != "AmlCompute" or not scale:
         raise call.user_error("Only the scaleSettings of an AmlCompute can be changed.", 400, "BadArgument")
     inner = made.properties["properties"]
     made.properties["properties"] = inner | {"scaleSettings": inner["scaleSettings"] | scale}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from labkit.cloud.azure import asset_files
 from labkit.cloud.azure.assets import Kind
 from labkit.cloud.azure.errors import AzureError, refusal
+from labkit.cloud.azure.shapes import text
 
 if TYPE_CHECKING:
     from labkit.cloud.azure.front import Call
@@ -19,8 +20,8 @@ _TYPES = ("uri_file", "uri_folder", "mltable")
 
 
 def _complete(call: Call, asked: dict[str, Any]) -> dict[str, Any]:
-    uri, kind = asked.get("dataUri"), asked.get("dataType")
-    if not isinstance(uri, str) or not uri:
+    uri, kind = text(asked, "dataUri"), text(asked, "dataType")
+    if not uri:
         raise call.user_error("A data version needs a dataUri: where the data is.", 400, "BadArgument")
     if kind not in _TYPES:
         raise call.user_error(f"dataType '{kind}' is not one of {', '.join(_TYPES)}.", 400, "BadArgument")

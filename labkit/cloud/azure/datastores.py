@@ -13,6 +13,7 @@ from labkit.cloud.azure.blob_store import Account
 from labkit.cloud.azure.errors import AzureError, refusal
 from labkit.cloud.azure.resources import Resource, not_found
 from labkit.cloud.azure.routes import MACHINE_LEARNING, WORKSPACE, Route
+from labkit.cloud.azure.shapes import section, text
 from labkit.cloud.azure.wire import json_response, page
 from labkit.cloud.engine.access import Caller
 from labkit.cloud.http import Response
@@ -89,22 +90,22 @@ def get_datastore(call: Call, names: dict[str, str]) -> dict[str, Any]:
 
 def put_datastore(call: Call, names: dict[str, str]) -> Response:
     """Names a container. Its account and container have to exist, whether or not validation is skipped."""
-    name, properties = names["name"], dict(call.body().get("properties") or {})
+    name, properties = names["name"], dict(section(call.body(), "properties"))
     if not _NAME.fullmatch(name):
         message = f"Datastore name '{name}' is invalid: it can hold letters, digits and underscores only, 255 at most."
         raise call.user_error(message, 400, "InvalidName")
-    kind = properties.get("datastoreType")
+    kind = text(properties, "datastoreType")
     if kind != "AzureBlob":
         raise refusal(f"datastores of type {kind}")
-    account_name, container = properties.get("accountName"), properties.get("containerName")
+    account_name, container = text(properties, "accountName"), text(properties, "containerName")
     if not account_name or not container:
         raise call.user_error("A blob datastore needs accountName and containerName.", 400, "BadArgument")
-    credentials = dict(properties.get("credentials") or {"credentialsType": "None"})
-    secrets = credentials.pop("secrets", None) or {}
-    how = credentials.get("credentialsType")
+    credentials = dict(section(properties, "credentials"))
+    secrets, how = section(credentials, "secrets"), text(credentials, "credentialsType", "None")
+    credentials = {name: value for name, value in credentials.items() if name != "secrets"} | {"credentialsType": how}
     if how not in (*_SECRETS, "None"):
         raise refusal(f"datastores with credentials of type {how}")
-    account = storage_accounts.find(call.cloud, str(account_name))
+    account = storage_accounts.find(call.cloud, account_name)
     if account is None or container not in account.state.containers:
         message = f"Container {container} of storage account {account_name} does not exist; create it first."
         raise call.user_error(message, 400, "ContainerNotFound")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.cloud.azure.assets import Kind
 from labkit.cloud.azure.errors import AzureError
+from labkit.cloud.azure.shapes import section, text
 
 if TYPE_CHECKING:
     from labkit.cloud.azure.front import Call
@@ -16,21 +17,21 @@ if TYPE_CHECKING:
 
 
 def _complete(call: Call, asked: dict[str, Any]) -> dict[str, Any]:
-    build = asked.get("build") or {}
-    if bool(asked.get("image")) == bool(build):
+    build, image = section(asked, "build"), text(asked, "image")
+    if bool(image) == bool(build):
         message = "An environment version needs an image or a build context (build), one of the two."
         raise call.user_error(message, 400, "BadArgument")
-    if build and not build.get("contextUri"):
+    if build and not text(build, "contextUri"):
         raise call.user_error("The build context of an environment needs a contextUri.", 400, "BadArgument")
-    if asked.get("condaFile") and not isinstance(asked["condaFile"], str):
-        raise call.user_error("condaFile has to be the text of a conda file.", 400, "BadArgument")
+    text(asked, "condaFile")
+    section(asked, "inferenceConfig")
     if build:
         build = {"dockerfilePath": "Dockerfile", **{name: value for name, value in build.items() if value}}
     return {
         **{name: value for name, value in asked.items() if value is not None},
         **({"build": build} if build else {}),
         "environmentType": "UserCreated",
-        "osType": asked.get("osType") or "Linux",
+        "osType": text(asked, "osType", "Linux"),
     }
 
 

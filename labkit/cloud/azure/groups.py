@@ -12,6 +12,7 @@ from labkit.cloud.azure import locations, operations
 from labkit.cloud.azure.errors import AzureError
 from labkit.cloud.azure.resources import Resource
 from labkit.cloud.azure.routes import GROUP, SUBSCRIPTION, Route
+from labkit.cloud.azure.shapes import section
 from labkit.cloud.azure.wire import json_response, page
 from labkit.cloud.engine.access import Caller
 from labkit.cloud.http import Response
@@ -162,9 +163,7 @@ def location_of(body: dict[str, Any]) -> str:
 
 def tags_of(body: dict[str, Any]) -> dict[str, str]:
     """The tags in a request; raises :class:`AzureError` for what is no flat object of at most 50 texts."""
-    tags = body.get("tags") or {}
-    if not isinstance(tags, dict):
-        raise AzureError("InvalidRequestContent", "The tags have to be an object of names and values.", 400)
+    tags = section(body, "tags")
     if len(tags) > 50:
         raise AzureError("InvalidTagCount", f"{len(tags)} tags were given; a resource can have 50 at most.", 400)
     for name, value in tags.items():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from labkit.cloud.azure import asset_files
 from labkit.cloud.azure.assets import Kind
 from labkit.cloud.azure.errors import AzureError, refusal
+from labkit.cloud.azure.shapes import section, text
 
 if TYPE_CHECKING:
     from labkit.cloud.azure.front import Call
@@ -19,8 +20,8 @@ _TYPES = ("custom_model", "mlflow_model", "triton_model")
 
 
 def _complete(call: Call, asked: dict[str, Any]) -> dict[str, Any]:
-    uri, kind = asked.get("modelUri"), asked.get("modelType") or "custom_model"
-    if not isinstance(uri, str) or not uri:
+    uri, kind = text(asked, "modelUri"), text(asked, "modelType", "custom_model")
+    if not uri:
         raise call.user_error("A model version needs a modelUri: where its files are.", 400, "BadArgument")
     if kind not in _TYPES:
         message = f"modelType '{kind}' is not one of {', '.join(_TYPES)}."
@@ -35,7 +36,7 @@ def _complete(call: Call, asked: dict[str, Any]) -> dict[str, Any]:
         **{name: value for name, value in asked.items() if value is not None},
         "modelUri": uri,
         "modelType": kind,
-        "flavors": asked.get("flavors") or {},
+        "flavors": section(asked, "flavors"),
     }
 
 

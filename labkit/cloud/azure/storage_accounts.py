@@ -14,6 +14,7 @@ from labkit.cloud.azure.errors import AzureError, refusal
 from labkit.cloud.azure.groups import location_of, tags_of
 from labkit.cloud.azure.resources import Resource
 from labkit.cloud.azure.routes import GROUP, SUBSCRIPTION, Route
+from labkit.cloud.azure.shapes import section, text
 from labkit.cloud.azure.wire import json_response, page, time_text
 from labkit.cloud.engine.access import Caller
 from labkit.cloud.http import Response
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 TYPE = "Microsoft.Storage/storageAccounts"
 _NAME = re.compile(r"[a-z0-9]{3,24}")
 _KEY_NAMES = ("key1", "key2")
+#: Who keeps the keys that content is encrypted with.
+_OWN_KEYS = "Microsoft.Storage"
 #: The settings that have an effect, or whose record is their whole effect, with their defaults.
 _SETTINGS = {"accessTier": "Hot", "allowSharedKeyAccess": True, "minimumTlsVersion": "TLS1_2"}
 #: The values of other settings that ask for what there is.
@@ -58,12 +61,12 @@ def make(cloud: AzureCloud, caller: Caller, resource_id: str, location: str, bod
                 "ipRules": [],
                 "virtualNetworkRules": [],
             },
-            "encryption": {"keySource": "Microsoft.Storage", "services": {"blob": {"enabled": True}}},
+            "encryption": {"keySource": _OWN_KEYS, "services": {"blob": {"enabled": True}}},
         },
         location,
         tags_of(body),
-        kind=body.get("kind") or "StorageV2",
-        sku={"name": (body.get("sku") or {}).get("name", "Standard_LRS"), "tier": "Standard"},
+        kind=text(body, "kind", "StorageV2"),
+        sku={"name": text(section(body, "sku"), "name", "Standard_LRS"), "tier": "Standard"},
         state=account,
         closing=account.close,
     )
@@ -88,7 +91,7 @@ def put_account(call: Call, names: dict[str, str]) -> Response:
             "length and use numbers and lower-case letters only.",
             400,
         )
-    kind, settings = body.get("kind") or "StorageV2", _settings(body)
+    kind, settings = text(body, "kind", "StorageV2"), _settings(body)
     if kind not in ("StorageV2", "BlobStorage", "BlockBlobStorage", "Storage"):
         raise refusal(f"storage accounts of kind {kind}")
     resources = call.cloud.resources
@@ -154,13 +157,13 @@ def regenerate_key(call: Call, names: dict[str, str]) -> dict[str, Any]:
 
 def _settings(body: dict[str, Any]) -> dict[str, Any]:
     """The settings that a request gives; refuses those that ask for what there is not."""
-    given = {name: value for name, value in (body.get("properties") or {}).items() if value is not None}
+    given = {name: value for name, value in section(body, "properties").items() if value is not None}
     for name, value in given.items():
         if name in _SETTINGS or value == _AS_IS.get(name, False):
             continue
-        if name == "networkAcls" and str(value.get("defaultAction", "Allow")).lower() == "allow":
+        if name == "networkAcls" and text(section(given, name), "defaultAction", "Allow").lower() == "allow":
             continue
-        if name == "encryption" and value.get("keySource", "Microsoft.Storage") == "Microsoft.Storage":
+        if name == "encryption" and text(section(given, name), "keySource", _OWN_KEYS) == _OWN_KEYS:
             continue
         raise refusal(f"the setting {name} {value} of a storage account")
     return {name: value for name, value in given.items() if name in _SETTINGS}

@@ -13,6 +13,7 @@ from labkit.cloud.azure.blob_errors import error
 from labkit.cloud.azure.blob_store import Account, Container
 from labkit.cloud.azure.errors import AzureError
 from labkit.cloud.azure.routes import GROUP, Route
+from labkit.cloud.azure.shapes import section, text
 from labkit.cloud.azure.wire import json_response, page, time_text
 from labkit.cloud.http import Response
 
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
 def put_container(call: Call, names: dict[str, str]) -> Response:
     """Makes a container, or changes its metadata."""
     account: Account = call.cloud.resources.require(_account_id(call)).state
-    asked = call.body().get("properties") or {}
-    if (asked.get("publicAccess") or "None") != "None":
+    asked = section(call.body(), "properties")
+    if text(asked, "publicAccess", "None") != "None":
         raise AzureError("PublicAccessNotPermitted", "Public access is not permitted on this storage account.", 409)
     check_container_name(names["container"])
-    metadata = {str(name): str(value) for name, value in (asked.get("metadata") or {}).items()}
+    metadata = {str(name): str(value) for name, value in section(asked, "metadata").items()}
     with account.lock:
         found = account.containers.get(names["container"])
         status = 200 if found else 201

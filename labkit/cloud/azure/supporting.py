@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from labkit.cloud.azure.groups import location_of, tags_of
 from labkit.cloud.azure.resources import Resource
 from labkit.cloud.azure.routes import GROUP, SUBSCRIPTION, Route
+from labkit.cloud.azure.shapes import section, text
 from labkit.cloud.azure.wire import json_response, page, time_text
 from labkit.cloud.engine.access import Caller
 from labkit.cloud.http import Response
@@ -31,10 +32,10 @@ def make(
     body = asked or {}
     with cloud.resources.lock:
         made = cloud.resources.get(resource_id) or Resource(resource_id, {}, location)
-        properties = {**made.properties, **(body.get("properties") or {}), "provisioningState": "Succeeded"}
+        properties = {**made.properties, **section(body, "properties"), "provisioningState": "Succeeded"}
         made.properties = _OWN[made.type.lower()](cloud, made, properties)
         made.tags = tags_of(body) if "tags" in body else made.tags
-        made.kind, made.sku = body.get("kind") or made.kind, body.get("sku") or made.sku
+        made.kind, made.sku = text(body, "kind") or made.kind, section(body, "sku") or made.sku
         made.touch(cloud.engine.clock.now(), caller)
         cloud.resources.put(made)
     return made

@@ -15,6 +15,7 @@ from labkit.cloud.azure.errors import AzureError, refusal
 from labkit.cloud.azure.groups import location_of, tags_of
 from labkit.cloud.azure.resources import Resource
 from labkit.cloud.azure.routes import MACHINE_LEARNING, SUBSCRIPTION, WORKSPACE, WORKSPACES, Route
+from labkit.cloud.azure.shapes import section, text
 from labkit.cloud.azure.wire import json_response, page, time_text
 from labkit.cloud.engine.access import Caller
 from labkit.cloud.http import Response
@@ -39,7 +40,7 @@ def make(
     cloud: AzureCloud, caller: Caller, resource_id: str, location: str, body: dict[str, Any] | None = None
 ) -> Resource:
     """A new workspace with its datastores, and with storage and the like of its own where ``body`` names none."""
-    asked = (body or {}).get("properties") or {}
+    asked = section(body or {}, "properties")
     group_id = resource_id[: resource_id.lower().index("/providers/")]
     name, identifier = resource_id.rpartition("/")[2], str(uuid.uuid4())
     linked = _dependents(cloud, caller, group_id, name, location) if body is None else {}
@@ -68,7 +69,7 @@ def make(
         },
         location,
         tags_of(body or {}),
-        kind=(body or {}).get("kind") or "Default",
+        kind=text(body or {}, "kind", "Default"),
         sku={"name": "Basic", "tier": "Basic"},
         identity={"type": "SystemAssigned", "principalId": identity.object_id, "tenantId": cloud.identities.tenant},
     )
@@ -101,7 +102,7 @@ def _dependents(cloud: AzureCloud, caller: Caller, group_id: str, name: str, loc
 def put_workspace(call: Call, names: dict[str, str]) -> Response:
     """Makes a workspace, or changes one: its storage account, once chosen, stays."""
     body = call.body()
-    name, properties = names["workspace"], body.get("properties") or {}
+    name, properties = names["workspace"], section(body, "properties")
     if not _NAME.fullmatch(name):
         raise AzureError(
             "ValidationError",
@@ -125,7 +126,7 @@ def put_workspace(call: Call, names: dict[str, str]) -> Response:
 
 def patch_workspace(call: Call, names: dict[str, str]) -> dict[str, Any]:
     body = call.body()
-    _check(body, body.get("properties") or {})
+    _check(body, section(body, "properties"))
     workspace = call.cloud.resources.require(call.resource)
     _change(call, workspace, body)
     return workspace.view()
@@ -171,14 +172,14 @@ def _check(body: dict[str, Any], properties: dict[str, Any]) -> None:
     for name, value in properties.items():
         if name not in (*_SETTABLE.split(), *_WITHOUT_EFFECT) and not _is_off(value):
             raise refusal(f"the property {name} of a workspace")
-    kind = body.get("kind") or "Default"
-    if str(kind).lower() != "default":
+    kind = text(body, "kind", "Default")
+    if kind.lower() != "default":
         raise refusal(f"workspaces of kind {kind}")
     if properties.get("publicNetworkAccess", "Enabled") != "Enabled":
         raise refusal("publicNetworkAccess Disabled of a workspace")
-    if ((properties.get("managedNetwork") or {}).get("isolationMode") or "Disabled") != "Disabled":
+    if text(section(properties, "managedNetwork"), "isolationMode", "Disabled") != "Disabled":
         raise refusal("managed networks of a workspace")
-    identity = str((body.get("identity") or {}).get("type") or "SystemAssigned")
+    identity = text(section(body, "identity"), "type", "SystemAssigned")
     if identity.lower() != "systemassigned":
         raise refusal(f"identity of type {identity} of a workspace")
 
@@ -200,20 +201,20 @@ def _flags(properties: dict[str, Any]) -> dict[str, Any]:
 def _check_dependents(call: Call, properties: dict[str, Any]) -> None:
     """Sees that the linked resources are named and exist."""
     for name in ("storageAccount", "keyVault"):
-        if not properties.get(name):
+        if not text(properties, name):
             raise AzureError("BadRequest", "Missing dependent resources in workspace json", 400, target=name)
     for name in ("storageAccount", "keyVault", "applicationInsights"):
-        if (linked := properties.get(name)) and call.cloud.resources.get(linked) is None:
+        if (linked := text(properties, name)) and call.cloud.resources.get(linked) is None:
             raise AzureError("ResourceNotFound", f"The resource {linked}, the workspace's {name}, was not found.", 404)
     if properties.get("containerRegistry"):
         raise refusal("the property containerRegistry of a workspace")
 
 
 def _change(call: Call, workspace: Resource, body: dict[str, Any]) -> None:
-    properties = _flags(body.get("properties") or {})
+    properties = _flags(section(body, "properties"))
     properties = {name: value for name, value in properties.items() if name in _SETTABLE.split()}
     for name in ("storageAccount", "keyVault"):
-        if name in properties and properties[name].lower() != str(workspace.properties.get(name)).lower():
+        if name in properties and text(properties, name).lower() != str(workspace.properties.get(name)).lower():
             raise AzureError("BadRequest", f"The {name} of an existing workspace cannot be changed.", 400, target=name)
     with workspace.lock:
         workspace.properties = workspace.properties | properties
