@@ -11,7 +11,7 @@ from pathlib import Path
 
 FILE = Path(__file__).parents[2] / "docs" / "fidelity.md"
 #: The clouds with a module ``labkit.cloud.<name>.fidelity``, whose ``section()`` is their part.
-CLOUDS = ("aws", "azure")
+CLOUDS = ("aws", "azure", "gcp")
 
 _HEAD = """\
 <!-- written by `python -m labkit.cloud.fidelity`, do not edit -->
