@@ -68,11 +68,11 @@ def upload_model(call: Call, request: Any) -> Any:
 
 
 def get_model(call: Call, request: Any) -> Any:
-    """One model: its default version, or that of the id or alias after an ``@``."""
+    """One model: its default version, or that of the id or alias after an ``@``, whose name then has its id."""
     state = call.store(State)
     with state.lock:
-        model, version = state.model(call, request.name)
-        return _view(state, model, model.find(version))
+        model, named = state.model(call, request.name)
+        return _view(state, model, model.find(named), versioned=bool(named))
 
 
 def list_models(call: Call, request: Any) -> Any:
@@ -105,7 +105,7 @@ def merge_version_aliases(call: Call, request: Any) -> Any:
             raise invalid("Required field is not set: version_aliases.", "version_aliases")
         version = model.find(named)
         model.merge_aliases(version, request.version_aliases, call.engine.clock.now())
-        return _view(state, model, version)
+        return _view(state, model, version, versioned=True)
 
 
 def update_model(call: Call, request: Any) -> Any:
@@ -124,7 +124,7 @@ def update_model(call: Call, request: Any) -> Any:
         if of_version:
             version.updated = now
         model.updated = now
-        return _view(state, model, version)
+        return _view(state, model, version, versioned=of_version)
 
 
 def delete_model(call: Call, request: Any) -> Any:

@@ -80,6 +80,8 @@ def test_a_model_from_upload_to_clean_up(sdk: Any, upload: Callable[..., Any]) -
     model.versioning_registry.add_version_aliases(["next"], "1")
     versions = {each.version_id: sorted(each.version_aliases) for each in model.versioning_registry.list_versions()}
     assert versions == {"1": ["default", "next"], "2": []}
+    model.versioning_registry.update_version("2", version_description="challenger")
+    assert model.versioning_registry.get_version_info("2").version_description == "challenger"
     assert sdk.Model(f"{model.resource_name}@next").version_id == "1"
     assert [each.resource_name for each in sdk.Model.list(filter=f'display_name="{name}"')] == [model.resource_name]
 

@@ -38,7 +38,8 @@ def test_versions_have_aliases_that_move(world: World) -> None:
     second = world.upload(parentModel=model, about={"versionAliases": ["candidate"], "versionDescription": "better"})
     assert second == f"{model}@2"
     assert aliases(world, model) == ["default"]
-    assert world.ok("GET", f"{model}@candidate")["versionDescription"] == "better"
+    candidate = world.ok("GET", f"{model}@candidate")
+    assert (candidate["name"], candidate["versionDescription"]) == (f"{model}@2", "better")
     moved = world.ok("POST", f"{model}@1:mergeVersionAliases", {"versionAliases": ["candidate", "stable"]})
     assert moved["versionAliases"] == ["candidate", "default", "stable"]
     assert aliases(world, f"{model}@2") == []
