@@ -35,6 +35,8 @@ _NOT_SERVED = {
     "automatic_resources": "automatic resources",
     "shared_resources": "deployment resource pools",
     "explanation_spec": "explanations",
+    "enable_access_logging": "logs of each request",
+    "checkpoint_id": "checkpoints",
     "private_endpoints": "private endpoints",
     "faster_deployment_config": "the faster deployment path",
     "speculative_decoding_spec": "speculative decoding",

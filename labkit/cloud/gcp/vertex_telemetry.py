@@ -17,10 +17,7 @@ if TYPE_CHECKING:
 
 RESOURCE = "aiplatform.googleapis.com/Endpoint"
 PREFIX = "aiplatform.googleapis.com/prediction/online"
-CONTAINER_LOG, ACCESS_LOG = (
-    "aiplatform.googleapis.com/prediction_container",
-    "aiplatform.googleapis.com/prediction_access",
-)
+CONTAINER_LOG = "aiplatform.googleapis.com/prediction_container"
 
 
 def labels(project: str, location: str, endpoint: str) -> dict[str, str]:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from labkit.cloud.gcp import prediction
 from tests.cloud.gcp import in_process
@@ -100,18 +105,38 @@ def test_traffic_is_divided_as_the_split_says(world: World) -> None:
     assert {world.predict(endpoint, [[0, 0, 0, 0]])["deployedModelId"] for _ in range(50)} == {second}
 
 
-def test_a_model_that_hangs_ends_with_the_deadline(
-    world: World, endpoint: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(prediction, "TIME_LIMIT", 0.0)
-    code, message = world.error("POST", f"{endpoint}:predict", {"instances": [[0, 0, 0, 0]]})
-    assert code == "DEADLINE_EXCEEDED"
-    assert "did not answer within 0 s" in message
-    monkeypatch.undo()
-    # The replica that was given up is replaced by itself.
+def ordering(what: Callable[[Any], Any]) -> Any:
+    """A model that does ``what`` with each number of an instance before it predicts."""
+    order = FunctionTransformer(np.vectorize(what, otypes=[object]))
+    return Pipeline([("order", order), ("model", constant(1))])
+
+
+def recovered(world: World, endpoint: str, instances: list[Any]) -> Any:
+    """The predictions of a replica that takes the place of a lost one."""
     deadline = time.monotonic() + 30
-    while world("POST", f"{endpoint}:predict", {"instances": [[0, 0, 0, 0]]})[0] != 200:
-        assert time.monotonic() < deadline
+    while True:
+        status, answer = world("POST", f"{endpoint}:predict", {"instances": instances})
+        if status == 200:
+            return answer["predictions"]
+        assert time.monotonic() < deadline, answer
+
+
+def test_a_model_that_hangs_ends_with_the_deadline(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    endpoint = world.endpoint((world.upload(ordering(time.sleep)), 100))
+    monkeypatch.setattr(prediction, "TIME_LIMIT", 0.2)
+    code, message = world.error("POST", f"{endpoint}:predict", {"instances": [[60]]})
+    assert code == "DEADLINE_EXCEEDED"
+    assert "did not answer within 0.2 s" in message
+    monkeypatch.undo()
+    assert recovered(world, endpoint, [[0]]) == [1]
+
+
+def test_a_model_server_that_dies_is_unavailable(world: World) -> None:
+    endpoint = world.endpoint((world.upload(ordering(os._exit)), 100))
+    (deployed,) = world.deployed(endpoint)
+    code, message = world.error("POST", f"{endpoint}:predict", {"instances": [[3]]})
+    assert code == "UNAVAILABLE"
+    assert message.startswith(f"The model server of DeployedModel {deployed['id']} failed: ")
 
 
 @pytest.mark.parametrize("verb", ["explain", "streamRawPredict", "serverStreamingPredict", "directPredict"])

@@ -102,6 +102,8 @@ def test_a_deployment_needs_resources_of_its_own_and_a_model(world: World) -> No
     model, endpoint = world.upload(constant(1)), world.endpoint()
     bare = {"deployedModel": {"model": model}}
     assert "deployed_model.dedicated_resources" in world.error("POST", f"{endpoint}:deployModel", bare)[1]
+    logged = world.deployment(model, enableAccessLogging=True)
+    assert "logs of each request" in world.error("POST", f"{endpoint}:deployModel", logged)[1]
     automatic = {"deployedModel": {"model": model, "automaticResources": {"minReplicaCount": 1}}}
     assert world.error("POST", f"{endpoint}:deployModel", automatic)[0] == "UNIMPLEMENTED"
     gone = world.deployment(model.partition("@")[0] + "@7")
