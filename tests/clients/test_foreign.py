@@ -43,3 +43,12 @@ def test_a_strangers_models_behind_endpoints_of_azure():
     done = subprocess.run(command, capture_output=True, text=True, timeout=170)
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("600 predictions equal\n")
+
+
+@pytest.mark.timeout(180)
+def test_a_strangers_models_in_two_regions_of_google_cloud():
+    script = str(HERE / "foreign_gcp.py")
+    command = [sys.executable, "-m", "labkit", "exec", "--fresh", "--", "python", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=170)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("800 predictions equal\n")
