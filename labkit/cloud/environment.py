@@ -51,7 +51,7 @@ REMOVED = {
         "identities and endpoints of a real Azure tenant"
     ),
     r"APPLICATIONINSIGHTS_.*": "where programs report to in a real Azure subscription",
-    r"GOOGLE_.*|GCLOUD_.*|CLOUDSDK_.*|GCE_METADATA_.*|NO_GCE_CHECK|GCP_PROJECT|.*_EMULATOR_HOST": (
+    r"GOOGLE_.*|GCLOUD_.*|CLOUDSDK_.*|GCE_METADATA_.*|NO_GCE_CHECK|GCP_PROJECT|CLOUD_ML_.*|.*_EMULATOR_HOST": (
         "identities and endpoints of a real Google Cloud project"
     ),
     r".*_PROXY|PROXY": "ways round the gateway",

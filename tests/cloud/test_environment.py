@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 import ssl
+import subprocess
 import sys
 from pathlib import Path
 
@@ -27,7 +28,7 @@ AWS_USE_DUALSTACK_ENDPOINT AWS_EC2_METADATA_SERVICE_ENDPOINT BOTO_CONFIG SAGEMAK
 AZURE_CLIENT_ID AZURE_CLIENT_SECRET AZURE_TENANT_ID AZURE_FEDERATED_TOKEN_FILE AZURE_CONFIG_DIR AZUREML_RUN_ID
 ARM_CLIENT_SECRET ARM_CLOUD_METADATA_URL IDENTITY_ENDPOINT IDENTITY_HEADER MSI_ENDPOINT MSI_SECRET
 GOOGLE_APPLICATION_CREDENTIALS GOOGLE_CLOUD_PROJECT GOOGLE_API_KEY GCLOUD_PROJECT CLOUDSDK_CONFIG
-CLOUDSDK_CORE_PROJECT GCE_METADATA_HOST GCE_METADATA_IP STORAGE_EMULATOR_HOST PUBSUB_EMULATOR_HOST
+CLOUDSDK_CORE_PROJECT CLOUD_ML_PROJECT_ID GCE_METADATA_HOST GCE_METADATA_IP STORAGE_EMULATOR_HOST PUBSUB_EMULATOR_HOST
 HTTP_PROXY HTTPS_PROXY http_proxy https_proxy ALL_PROXY all_proxy NO_PROXY no_proxy FTP_PROXY grpc_proxy no_grpc_proxy
 npm_config_https_proxy SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE NODE_EXTRA_CA_CERTS
 GRPC_DEFAULT_SSL_ROOTS_FILE_PATH HTTPLIB2_CA_CERTS
@@ -119,3 +120,18 @@ def test_public_authorities_are_trusted_only_where_hosts_are_let_through(lab: La
 def test_programs_of_the_clouds_do_not_get_the_learners_identity(lab: Lab) -> None:
     assert not environment.of_code(lab).keys() & set(environment.LEARNERS_OWN)
     assert environment.of_code(lab)["HTTPS_PROXY"] == lab.url
+
+
+def test_googles_libraries_find_nothing_but_the_lab(lab: Lab) -> None:
+    variables = environment.of(lab)
+    assert (variables["GOOGLE_CLOUD_PROJECT"], variables["GOOGLE_CLOUD_REGION"]) == ("mlops-lab", "us-central1")
+    assert list(Path(variables["CLOUDSDK_CONFIG"]).iterdir()) == []
+    for name in ("GCE_METADATA_HOST", "GCE_METADATA_IP", "GCE_METADATA_ROOT"):
+        assert variables[name].startswith(f"127.0.0.1:{lab.port}/_gcp/metadata/")
+    code = (
+        "from google.auth.compute_engine import _metadata as m; from google.auth import environment_vars;"
+        "print(m._get_metadata_root(False), m._get_metadata_ip_root(False))"
+    )
+    said = subprocess.check_output([sys.executable, "-c", code], env=environment.inside(lab, {}), text=True)
+    address = f"http://{variables['GCE_METADATA_HOST']}"
+    assert said.split() == [f"{address}/computeMetadata/v1/", address]

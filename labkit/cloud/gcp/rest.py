@@ -138,9 +138,10 @@ def written(message: Any, *, integers: bool = False) -> bytes:
 
 
 def _no_route(cloud: GcpCloud, target: Target, request: Request) -> GcpError:
-    """What a path that is no method's answers; a service with methods of its own in a later version is named."""
+    """What a path that is no method's answers; one of another version of the API may well be a method's there."""
     cloud.identities.caller(request, target, f"{request.method} {request.path}")
-    if re.match(r"/v[0-9]+(alpha|beta)[0-9]*/", request.path):
+    served = {route.binding.template.split("/")[1] for known in routes(target.api).values() for route in known}
+    if request.path.split("/")[1] not in served:
         return errors.refusal(f"{request.method} {request.path}")
     return GcpError("NOT_FOUND", f"The local clouds know no method {request.method} {request.path} of {request.host}.")
 

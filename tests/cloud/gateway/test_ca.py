@@ -110,3 +110,16 @@ request.on('connect', (_, socket) => {
   tls.on('error', error => { console.error(error); process.exit(1); });
 }).end();
 """
+
+
+def test_a_server_of_its_own_gets_one_certificate_for_many_hosts(
+    authority: Authority, pair: tuple[str, str], tmp_path: Path
+) -> None:
+    key, chain = authority.certificate("*.cloud.test", "*.eu.cloud.test")
+    (tmp_path / "key.pem").write_bytes(key)
+    (tmp_path / "chain.pem").write_bytes(chain)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(tmp_path / "chain.pem", tmp_path / "key.pem")
+    client = ssl.create_default_context(cadata=pair[0])
+    certificate = handshake(server, client, "a.eu.cloud.test")
+    assert certificate["subjectAltName"] == (("DNS", "*.cloud.test"), ("DNS", "*.eu.cloud.test"))

@@ -333,3 +333,38 @@ def test_many_clients_at_once(gateway: Gateway, session: requests.Session) -> No
     for thread in threads:
         thread.join()
     assert answers == ["met"] * 8
+
+
+@pytest.mark.parametrize(("offered", "handed_on"), [(["h2"], True), (["h2", "http/1.1"], False)])
+def test_a_client_that_speaks_http2_only_is_handed_to_the_clouds_own_server(
+    gateway: Gateway, offered: list[str], handed_on: bool
+) -> None:
+    near, far = socket.socketpair()
+    asked = []
+
+    def http2(host: str) -> socket.socket:
+        asked.append(host)
+        return near
+
+    gateway.cloud.http2 = http2  # type: ignore[attr-defined]
+    sock, _ = open_tunnel(gateway, "a.cloud.test:443")
+    context = ssl.create_default_context(cafile=gateway.ca_file)
+    context.set_alpn_protocols(offered)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_hostname="a.cloud.test")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        tls.do_handshake()
+    hello = outgoing.read()
+    with sock, near, far:
+        sock.sendall(hello)
+        if not handed_on:
+            assert sock.recv(1)[0] == 22, "the gateway's own TLS answers"
+            assert asked == []
+            return
+        far.settimeout(30)
+        assert far.recv(len(hello)) == hello
+        far.sendall(b"an answer")
+        assert sock.recv(9) == b"an answer"
+        assert asked == ["a.cloud.test"]
+        sock.shutdown(socket.SHUT_WR)
+        assert far.recv(1) == b""

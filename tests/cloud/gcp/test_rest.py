@@ -135,6 +135,8 @@ def test_a_method_that_is_not_served_refuses_with_its_name(cloud: GcpCloud, engi
 def test_unknown_paths_hosts_and_forms(cloud: GcpCloud) -> None:
     assert error(cloud, "GET", HOST, f"{PARENT}/nonsense")[:2] == (404, "NOT_FOUND")
     assert error(cloud, "GET", HOST, "/v1beta1/projects/p/locations/l/models")[:2] == (501, "UNIMPLEMENTED")
+    older = error(cloud, "GET", "cloudresourcemanager.googleapis.com", "/v1/projects/mlops-lab")
+    assert older[:2] == (501, "UNIMPLEMENTED")
     assert error(cloud, "GET", "compute.googleapis.com", "/compute/v1")[:2] == (501, "UNIMPLEMENTED")
     assert error(cloud, "GET", HOST, f"{PARENT}/operations?alt=media")[:2] == (501, "UNIMPLEMENTED")
 
