@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from labkit.cloud.gcp.errors import invalid
+from labkit.cloud.gcp.errors import GcpError, invalid
 from labkit.cloud.gcp.filters import Expression, FilterError, Leaf, Term, leaves, matches, parse
 from labkit.cloud.gcp.log_store import SEVERITIES
 
@@ -86,7 +86,7 @@ class Filter:
             except ValueError:
                 raise self._refused(f"{leaf.value!r} is no time such as 2026-01-31T12:00:00Z") from None
 
-    def _refused(self, why: str) -> Exception:
+    def _refused(self, why: str) -> GcpError:
         return invalid(f"The filter {self._text!r} is not served: {why}.", "filter")
 
 

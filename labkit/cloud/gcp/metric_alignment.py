@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from labkit.cloud.engine.metrics import Bucket, Summary
-from labkit.cloud.gcp.errors import invalid, refusal
+from labkit.cloud.gcp.errors import GcpError, invalid, refusal
 
 #: Seconds of the shortest and the longest alignment period.
 SHORTEST, LONGEST = 60, 104 * 7 * 86400
@@ -189,7 +189,7 @@ _REDUCTIONS: Mapping[str, Callable[[Sequence[int | float]], int | float]] = {
 }
 
 
-def _misfit(name: str, form: Form) -> Exception:
+def _misfit(name: str, form: Form) -> GcpError:
     return invalid(
         f"The aggregation {name} cannot be applied to metrics with kind {form.kind} and value type {form.value}.",
         "aggregation",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from labkit.cloud.engine.errors import ModelFailed, NotFound, TimedOut, Unavailable
@@ -164,15 +164,11 @@ def _fill(value: Any, plain: Any) -> None:
         value.string_value = plain
     elif isinstance(plain, list):
         value.list_value.SetInParent()
-        _fill_all(value.list_value.values, plain)
+        for each in plain:
+            _fill(value.list_value.values.add(), each)
     elif isinstance(plain, dict):
         value.struct_value.SetInParent()
         for key, each in plain.items():
             _fill(value.struct_value.fields[key], each)
     else:
         value.null_value = 0
-
-
-def _fill_all(values: Any, plain: Sequence[Any] | Iterable[Any]) -> None:
-    for each in plain:
-        _fill(values.add(), each)

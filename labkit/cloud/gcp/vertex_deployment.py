@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.cloud.engine.errors import StartFailed
@@ -103,7 +104,7 @@ def server(call: Call, endpoint: Endpoint, deployed: DeployedModel) -> ModelServ
     )
 
 
-def new_folder(call: Call) -> Any:
+def new_folder(call: Call) -> Path:
     """A folder for a deployed model's artifacts."""
     return call.engine.folder / "vertex-ai" / uuid.uuid4().hex
 

@@ -6,16 +6,20 @@ anything else is refused, never passed over.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
 from labkit.cloud.gcp import paging
 from labkit.cloud.gcp.errors import invalid
 from labkit.cloud.gcp.filters import Comparison, FilterError, Leaf, leaves, matches, parse
+from labkit.cloud.gcp.vertex_names import snake
 
 ORDERS = ("display_name", "create_time", "update_time")
+#: ``labels.key:*``, as (whether it is of labels, parts of the field, operator).
+_EXISTS = (True, 2, ":")
+#: Every form of a comparison that is served; ``labels:key`` and ``labels.key:*`` ask whether there is a label.
+_FORMS = {(False, 1, "="), (False, 1, "!="), (True, 1, ":"), (True, 2, "="), (True, 2, "!="), _EXISTS}
 
 
 def page(
@@ -40,7 +44,7 @@ def page(
     return shown, token
 
 
-def _judge(text: str, identifier: str, fields: tuple[str, ...]) -> Any:
+def _judge(text: str, identifier: str, fields: tuple[str, ...]) -> Callable[[Any], bool]:
     try:
         tree = parse(text)
     except FilterError as error:
@@ -54,28 +58,19 @@ def _check(leaf: Leaf, text: str, identifier: str, fields: tuple[str, ...]) -> N
     known = [*([identifier] if identifier else []), *fields]
     if not isinstance(leaf, Comparison):
         raise invalid(f"The filter {text!r} is not served: {leaf.text!r} is compared with nothing.", "filter")
-    name = _snake(leaf.field[0])
+    name = snake(leaf.field[0])
     if name not in known:
         raise invalid(f"The filter {text!r} is not served: the fields to filter by are {', '.join(known)}.", "filter")
-    operators: tuple[str, ...] = ("=", ":") if name == "labels" else ("=", "!=")
-    if name == "labels" and len(leaf.field) == 2:
-        operators = ("=", "!=", ":")
-    served = leaf.operator in operators and isinstance(leaf.value, str)
-    if name == "labels" and leaf.operator == ":" and len(leaf.field) == 2 and leaf.value != "*":
-        served = False
-    if not served or len(leaf.field) > (2 if name == "labels" else 1) or (name == "labels" and _bare(leaf)):
+    form = (name == "labels", len(leaf.field), leaf.operator)
+    if form not in _FORMS or not isinstance(leaf.value, str) or (form == _EXISTS and leaf.value != "*"):
         raise invalid(
             f"The filter {text!r} is not served: {leaf.name} {leaf.operator} ... is no comparison of {name}.", "filter"
         )
 
 
-def _bare(leaf: Comparison) -> bool:
-    return len(leaf.field) == 1 and leaf.operator != ":"
-
-
 def _holds(leaf: Leaf, resource: Any, identifier: str) -> bool:
     assert isinstance(leaf, Comparison)
-    name = _snake(leaf.field[0])
+    name = snake(leaf.field[0])
     if name == "labels":
         labels: Mapping[str, str] = resource.labels
         key = leaf.field[1] if len(leaf.field) == 2 else str(leaf.value)
@@ -91,11 +86,11 @@ def _sort(found: list[Any], order: str, known: tuple[str, ...]) -> None:
     terms = [term.split() for term in order.split(",")] if order.strip() else [["create_time", "desc"]]
     for term in reversed(terms):
         direction = term[1].lower() if len(term) == 2 else "asc"
-        if not term or len(term) > 2 or _snake(term[0]) not in known or direction not in ("asc", "desc"):
+        if not term or len(term) > 2 or snake(term[0]) not in known or direction not in ("asc", "desc"):
             raise invalid(
                 f"order_by {order!r} is not served: name {', '.join(known)}, each with 'desc' or not.", "order_by"
             )
-        found.sort(key=partial(_key, _snake(term[0])), reverse=direction == "desc")
+        found.sort(key=partial(_key, snake(term[0])), reverse=direction == "desc")
 
 
 def _key(name: str, resource: Any) -> Any:
@@ -105,13 +100,9 @@ def _key(name: str, resource: Any) -> Any:
 
 def _keep(resource: Any, paths: Iterable[str]) -> None:
     """Clears the fields that a read mask does not name; an empty mask, and ``*``, name all."""
-    wanted = {_snake(path).partition(".")[0] for path in paths}
+    wanted = {snake(path).partition(".")[0] for path in paths}
     if not wanted or "*" in wanted:
         return
     for field, _ in resource.ListFields():
         if field.name not in wanted:
             resource.ClearField(field.name)
-
-
-def _snake(name: str) -> str:
-    return re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()

@@ -84,7 +84,7 @@ def problems(resource: Any, field: str) -> list[tuple[str, str]]:
 
 def mask_paths(mask: Any, allowed: Collection[str], what: str) -> list[str]:
     """The paths of an update mask, in snake_case; raises :class:`GcpError` for none, or for one that cannot change."""
-    paths = [re.sub(r"(?<!^)([A-Z])", r"_\1", path).lower() for path in mask.paths]
+    paths = [snake(path) for path in mask.paths]
     if not paths:
         raise invalid("Required field is not set: update_mask.", "update_mask")
     for path in paths:
@@ -93,6 +93,11 @@ def mask_paths(mask: Any, allowed: Collection[str], what: str) -> list[str]:
                 f"The field {path} of {what} cannot be updated; these can: {', '.join(sorted(allowed))}.", "update_mask"
             )
     return paths
+
+
+def snake(name: str) -> str:
+    """A field's name in snake_case; requests may write it in camelCase."""
+    return re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()
 
 
 def stamp(message: Any, **times: Any) -> None:
