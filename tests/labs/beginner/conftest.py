@@ -90,6 +90,51 @@ def nothing(tmp_path: Path, cloud: str) -> Work:
 def work(nothing: Work, model_file: Path, cloud: str) -> Work:
     """A lab's folder with the model, the code and the client in it."""
     shutil.copy(model_file, nothing.folder / "build")
-    for code in (SOLVED / cloud).glob("*.py"):
-        shutil.copy(code, nothing.folder)
+    made = shutil.ignore_patterns("build", "__pycache__")
+    shutil.copytree(SOLVED / cloud, nothing.folder, dirs_exist_ok=True, ignore=made)
     return nothing
+
+
+@pytest.fixture(scope="session")
+def served_file(customers: tuple[pandas.DataFrame, pandas.Series], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that takes rows as Vertex AI's scikit-learn container sends them, and predicts probabilities."""
+    return save_forest(customers, 100, tmp_path_factory.mktemp("served") / "model.joblib")
+
+
+@pytest.fixture(scope="session")
+def weaker_file(customers: tuple[pandas.DataFrame, pandas.Series], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another such model, with other answers."""
+    return save_forest(customers, 20, tmp_path_factory.mktemp("weaker") / "model.joblib")
+
+
+def save_forest(customers: tuple[pandas.DataFrame, pandas.Series], trees: int, file: Path) -> Path:
+    """Trains a forest on rows of values and saves it."""
+    import joblib
+    import numpy
+    from sklearn.compose import make_column_transformer
+    from sklearn.ensemble import RandomForestRegressor
+    from sklearn.model_selection import train_test_split
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
+
+    features, left = customers
+    train, _, labels, _ = train_test_split(features, left, test_size=0.25, stratify=left, random_state=0)
+    columns = list(features)
+    text = [columns.index(name) for name in features.select_dtypes(exclude="number")]
+    numbers = [at for at in range(len(columns)) if at not in text]
+    model = make_pipeline(
+        make_column_transformer(
+            (OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1), text),
+            (FunctionTransformer(numpy.asarray, kw_args={"dtype": float}), numbers),
+        ),
+        RandomForestRegressor(trees, min_samples_leaf=3, random_state=0),
+    ).fit(numpy.array(train.to_numpy().tolist()), labels)
+    joblib.dump(model, file)
+    return file
+
+
+@pytest.fixture
+def served(work: Work, served_file: Path) -> Work:
+    """That folder with the model for Vertex AI's container too."""
+    shutil.copy(served_file, work.folder / "build")
+    return work
