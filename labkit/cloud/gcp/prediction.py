@@ -79,25 +79,9 @@ def _ask(
     endpoint = call.store(State).endpoint(call, name)
     if len(body) > LARGEST_REQUEST:
         raise invalid(f"The request size ({len(body)} bytes) exceeds 1.500MB limit.")
-    drawn = endpoint.serving.draw()
-    deployed = endpoint.deployed(drawn) if drawn else None
-    if deployed is None:
-        raise _no_traffic(endpoint)
-    started = time.perf_counter()
-    failure, answer = None, None
-    try:
-        answer = endpoint.serving.invoke(headers, body, variant=deployed.id, timeout=TIME_LIMIT)
-    except TimedOut:
-        failure = GcpError("DEADLINE_EXCEEDED", f"The model did not answer within {TIME_LIMIT:g} s: deadline exceeded.")
-    except (ModelFailed, Unavailable) as error:
-        failure = GcpError("UNAVAILABLE", f"The model server of DeployedModel {deployed.id} failed: {error.message}")
-    except NotFound:
-        raise _no_traffic(endpoint) from None
-    if answer is not None and answer.status >= 400:
-        failure = GcpError(
-            _CODES.get(answer.status, "FAILED_PRECONDITION"), answer.body.decode("utf-8", "replace").strip()
-        )
-    taken = time.perf_counter() - (call.request.received or started)
+    started = call.request.received or time.perf_counter()
+    deployed, outcome = _send(endpoint, headers, body)
+    failure = outcome if isinstance(outcome, GcpError) else _failure(outcome)
     vertex_telemetry.measure(
         call.engine,
         call.scope,
@@ -105,17 +89,38 @@ def _ask(
         deployed.id,
         status=failure.status if failure else 200,
         predictions=instances,
-        model_seconds=answer.model_seconds if answer else 0.0,
-        total_seconds=taken,
+        model_seconds=outcome.model_seconds if isinstance(outcome, Answer) else 0.0,
+        total_seconds=time.perf_counter() - started,
     )
     if failure is not None:
         raise failure
-    assert answer is not None
-    return deployed, answer
+    assert isinstance(outcome, Answer)
+    return deployed, outcome
 
 
-def _no_traffic(endpoint: Endpoint) -> GcpError:
-    return GcpError("FAILED_PRECONDITION", f"Endpoint {endpoint.name} doesn't have traffic_split.")
+def _send(endpoint: Endpoint, headers: Mapping[str, str], body: bytes) -> tuple[DeployedModel, Answer | GcpError]:
+    """The deployed model that got the request, and its container's answer or why there is none."""
+    while (deployed := endpoint.draw()) is not None:
+        try:
+            return deployed, endpoint.serving.invoke(headers, body, variant=deployed.id, timeout=TIME_LIMIT)
+        except NotFound:
+            # It was undeployed since it was drawn: another one has its traffic.
+            continue
+        except TimedOut:
+            message = f"Deadline exceeded: the model did not answer within {TIME_LIMIT:g} s."
+            return deployed, GcpError("DEADLINE_EXCEEDED", message)
+        except (ModelFailed, Unavailable) as error:
+            message = f"The model server of DeployedModel {deployed.id} failed: {error.message}"
+            return deployed, GcpError("UNAVAILABLE", message)
+    raise GcpError("FAILED_PRECONDITION", f"Endpoint {endpoint.name} doesn't have traffic_split.")
+
+
+def _failure(answer: Answer) -> GcpError | None:
+    """What a client sees of a container's answer with an error: its own words."""
+    if answer.status < 400:
+        return None
+    said = answer.body.decode("utf-8", "replace").strip()
+    return GcpError(_CODES.get(answer.status, "FAILED_PRECONDITION"), said)
 
 
 def _read(body: bytes) -> dict[str, Any]:

@@ -72,6 +72,14 @@ class Endpoint:
         """The deployed model of an id."""
         return self._deployed.get(identifier)
 
+    def draw(self) -> DeployedModel | None:
+        """A deployed model drawn by the traffic that each is to have; None when none has any."""
+        while (identifier := self.serving.draw()) is not None:
+            # One that was withdrawn a moment ago is not drawn again.
+            if (drawn := self._deployed.get(identifier)) is not None:
+                return drawn
+        return None
+
     def require(self, identifier: str) -> DeployedModel:
         """The deployed model of an id; raises ``NOT_FOUND``."""
         found = self._deployed.get(identifier)
@@ -123,8 +131,9 @@ class Endpoint:
                     f"DeployedModel {identifier} of Endpoint {self.name} has {share}% of the traffic: give its traffic "
                     "to the other DeployedModels first, or in this request's traffic_split.",
                 )
-            del self._deployed[identifier]
+            # No request is sent there any more before it is gone.
             self.serving.set_weights({identifier: 0.0})
+            del self._deployed[identifier]
             self._divide({} if last else {key: each for key, each in (split or self._traffic).items() if each})
             self.updated = self._clock.now()
         return leaving

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -137,6 +138,35 @@ def test_a_model_server_that_dies_is_unavailable(world: World) -> None:
     code, message = world.error("POST", f"{endpoint}:predict", {"instances": [[3]]})
     assert code == "UNAVAILABLE"
     assert message.startswith(f"The model server of DeployedModel {deployed['id']} failed: ")
+
+
+def test_no_request_fails_while_models_come_and_go(world: World) -> None:
+    model = world.upload(constant(1))
+    endpoint = world.endpoint((model, 100))
+    stop = threading.Event()
+    failed: list[Any] = []
+    answered: list[Any] = []
+
+    def ask() -> None:
+        while not stop.is_set():
+            status, answer = world("POST", f"{endpoint}:predict", {"instances": [[0, 0, 0, 0]]})
+            (answered if status == 200 else failed).append(answer)
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(4):
+            (old,) = (each["id"] for each in world.deployed(endpoint))
+            new = world.deploy(endpoint, model, {"0": 50, old: 50})
+            split = {"deployedModelId": old, "trafficSplit": {new: 100}}
+            world.done("POST", f"{endpoint}:undeployModel", split)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert failed == []
+    assert len({each["deployedModelId"] for each in answered}) == 5
 
 
 @pytest.mark.parametrize("verb", ["explain", "streamRawPredict", "serverStreamingPredict", "directPredict"])
