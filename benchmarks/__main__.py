@@ -1,8 +1,8 @@
 """`make bench`: what the kit costs, as ratios in one run, because the machines that run this are noisy.
 
 Everything is measured from outside, through unmodified clients: the clouds are started as `labkit exec --fresh` starts
-them, and called with boto3; the yardstick is the same model and inference code behind a bare uvicorn app, called with
-a `requests` session.
+them, and called with boto3 and azure-ai-ml; the yardstick is the same model and inference code behind a bare uvicorn
+app, called with a `requests` session.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
+from benchmarks import azure, bare
+from benchmarks.bare import HERE, ROOT
+
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
 
 
@@ -48,6 +48,7 @@ def measure(folder: Path, count: int) -> Any:
     deploy_seconds, invoke = deploy(folder, records)
     yield "deploy to first prediction, imports warm", f"{deploy_seconds:.2f} s", "at most 1 s"
     yield from predictions(folder, records, invoke, count)
+    yield from azure.measure(folder, records, count)
     yield from proxied_bodies()
 
 
@@ -126,41 +127,11 @@ def deploy(folder: Path, records: list[dict[str, Any]]) -> tuple[float, Callable
 
 
 def predictions(folder: Path, records: list[dict[str, Any]], invoke: Callable[[bytes], bytes], count: int) -> Any:
-    import requests
-
     bodies = [json.dumps([record]).encode() for record in records]
-    session = requests.Session()
-    session.trust_env = False
-    environment = {**os.environ, "BENCH_MODEL": str(folder), "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "uvicorn", "--port", "0", "--no-access-log", "benchmarks.uvicorn_app:app"]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, cwd=ROOT) as server:
-        try:
-            address = next(
-                line.split("running on ")[1].split()[0] for line in server.stderr or () if "running on" in line
-            )
-            threading.Thread(target=lambda: [None for _ in server.stderr or ()], daemon=True).start()
-
-            def post(body: bytes) -> bytes:
-                return session.post(address, data=body, headers={"Content-Type": "application/json"}).content
-
-            assert post(bodies[0]) == invoke(bodies[0])
-            times: dict[str, list[float]] = {"uvicorn": [], "boto3": []}
-            for _ in range(max(count // 50, 1)):  # taken in turns, so that noise falls on both
-                for name, call in (("uvicorn", post), ("boto3", invoke)):
-                    for number in range(50):
-                        started = time.perf_counter()
-                        call(bodies[number % len(bodies)])
-                        times[name].append(time.perf_counter() - started)
-        finally:
-            server.terminate()
-    bare = statistics.median(times["uvicorn"])
-    for name, label in (("uvicorn", "bare uvicorn app, requests session"), ("boto3", "invoke_endpoint, boto3")):
-        centiles = statistics.quantiles(times[name], n=100)
-        middle = statistics.median(times[name])
-        ratio = f"{middle / bare:.2f} x uvicorn, at most 2 x" if name == "boto3" else "1"
-        yield f"one prediction, median: {label}", f"{1000 * middle:.2f} ms", ratio
-        yield f"one prediction, p99: {label}", f"{1000 * centiles[98]:.2f} ms", ""
-        yield f"predictions per second, one client: {label}", f"{len(times[name]) / sum(times[name]):.0f}", ""
+    with bare.app(folder) as post:
+        assert post(bodies[0]) == invoke(bodies[0])
+        calls = {bare.LABEL: post, "invoke_endpoint, boto3": invoke}
+        yield from bare.compared(bare.in_turns(calls, bodies, count), "at most 2 x")
 
 
 def proxied_bodies() -> Any:

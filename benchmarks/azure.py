@@ -1,0 +1,92 @@
+"""Azure's part: register, deploy and predict through azure-ai-ml, and predict through the scoring URI."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks import bare
+
+SCORE = """
+import os
+
+import inference
+
+
+def init():
+    global model
+    model = inference.model_fn(os.path.join(os.environ["AZUREML_MODEL_DIR"], "artifacts"))
+
+
+def run(raw_data):
+    return inference.predict_fn(inference.input_fn(raw_data, "application/json"), model).tolist()
+"""
+CONDA = "dependencies: [python, scikit-learn, pandas, pip]"
+IMAGE = "mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu22.04"
+
+
+def measure(folder: Path, records: list[dict[str, Any]], count: int) -> Iterator[bare.Row]:
+    """Rows on the model in ``folder`` behind an online endpoint."""
+    warnings.simplefilter("ignore")
+    import requests
+    from azure.ai.ml import MLClient
+    from azure.ai.ml import entities as ml
+    from azure.identity import DefaultAzureCredential
+
+    (folder / "artifacts").mkdir()
+    (folder / "artifacts" / "model.joblib").hardlink_to(folder / "model.joblib")
+    (folder / "code").mkdir()
+    (folder / "code" / "score.py").write_text(SCORE)
+    (folder / "code" / "inference.py").write_bytes((folder / "inference.py").read_bytes())
+    (folder / "conda.yaml").write_text(CONDA)
+    request = folder / "request.json"
+    request.write_text(json.dumps(records[:1]))
+    names = ("AZURE_SUBSCRIPTION_ID", "AZURE_RESOURCE_GROUP", "AZURE_ML_WORKSPACE")
+    client = MLClient(DefaultAzureCredential(), *(os.environ[name] for name in names))
+    register = deploy = 0.0
+    for number in (0, 1):  # the first pays for connections and imports
+        endpoint = ml.ManagedOnlineEndpoint(name=f"bench-{number}")
+        endpoint = client.online_endpoints.begin_create_or_update(endpoint).result()
+        started = time.perf_counter()
+        model = client.models.create_or_update(ml.Model(name=f"bench-{number}", path=str(folder / "artifacts")))
+        register = time.perf_counter() - started
+        environment = ml.Environment(name="bench", image=IMAGE, conda_file=folder / "conda.yaml")
+        started = time.perf_counter()
+        client.online_deployments.begin_create_or_update(
+            ml.ManagedOnlineDeployment(
+                name="blue",
+                endpoint_name=endpoint.name,
+                model=model,
+                environment=client.environments.create_or_update(environment),
+                code_configuration=ml.CodeConfiguration(code=str(folder / "code"), scoring_script="score.py"),
+                instance_type="Standard_DS3_v2",
+                instance_count=1,
+            )
+        ).result()
+        endpoint.traffic = {"blue": 100}
+        client.online_endpoints.begin_create_or_update(endpoint).result()
+        client.online_endpoints.invoke(endpoint.name, request_file=str(request))
+        deploy = time.perf_counter() - started
+    yield "Azure: register a model, azure-ai-ml", f"{register:.2f} s", ""
+    yield "Azure: deploy to first prediction, imports warm", f"{deploy:.2f} s", ""
+
+    key = client.online_endpoints.get_keys(endpoint.name).primary_key
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
+    session = requests.Session()
+
+    def score(body: bytes) -> bytes:
+        return session.post(endpoint.scoring_uri, data=body, headers=headers).content
+
+    def invoke(body: bytes) -> bytes:
+        return client.online_endpoints.invoke(endpoint.name, request_file=str(request)).encode()
+
+    bodies = [json.dumps([record]).encode() for record in records]
+    with bare.app(folder) as post:
+        assert json.loads(post(bodies[0])) == json.loads(score(bodies[0])) == json.loads(invoke(bodies[0]))
+        calls = {bare.LABEL: post, "Azure's scoring URI, requests session": score, "invoke, azure-ai-ml": invoke}
+        yield from bare.compared(bare.in_turns(calls, bodies, count))
