@@ -195,6 +195,8 @@ class GcpCloud:
         """Imports and makes what the first calls need, so that they do not wait for it."""
         schema.pool()
         schema.methods()
+        for name in {*SERVICES.values(), *hosts.FRONTS.values(), "rest"}:
+            importlib.import_module(f"{__package__}.{name}")
         if self._certificates is not None:
             _ = self.grpc_server
 
