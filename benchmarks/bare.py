@@ -29,7 +29,8 @@ def app(folder: Path) -> Iterator[Call]:
 
     session = requests.Session()
     session.trust_env = False
-    environment = {**os.environ, "BENCH_MODEL": str(folder), "PYTHONPATH": str(ROOT)}
+    # One thread for the numerical libraries, as a replica has: on a busy machine more of them only wait for each other.
+    environment = {**os.environ, "BENCH_MODEL": str(folder), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "uvicorn", "--port", "0", "--no-access-log", "benchmarks.uvicorn_app:app"]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, cwd=ROOT) as server:
         rest = threading.Thread(target=lambda: [None for _ in server.stderr or ()], daemon=True)
