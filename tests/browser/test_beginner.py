@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -12,19 +13,37 @@ from tests.browser.conftest import Jupyter, Notebook
 pytestmark = pytest.mark.timeout(400)
 
 
-def test_the_learners_first_cells(page: Page, jupyter: Jupyter) -> None:
-    notebook = Notebook(page, jupyter, "notebooks/beginner/aws.ipynb")
-    expect(notebook.kernel).to_have_text("Local clouds")
+@dataclass(frozen=True)
+class Beginning:
+    """A notebook's cells as far as its first picture, and what they show."""
+
+    cells: int
+    card: tuple[str, str]
+    names: str
+
+
+BEGINNINGS = {
+    "aws": Beginning(6, ("local AWS", "arn:aws:iam::123456789012:user/learner"), "churn-lab-123456789012-us-east-1"),
+    "azure": Beginning(8, ("local Azure", "the managed identity "), "the workspace mlops in eastus"),
+}
+
+
+@pytest.mark.parametrize("cloud", BEGINNINGS)
+def test_the_learners_first_cells(page: Page, jupyter: Jupyter, cloud: str) -> None:
+    beginning = BEGINNINGS[cloud]
+    notebook = Notebook(page, jupyter, f"notebooks/beginner/{cloud}.ipynb")
     notebook.wait_for_kernel()
-    notebook.run_next(6)
-    expect(notebook.output(2).locator("img, svg").first).to_be_visible(timeout=60_000)
-    notebook.wait_for_run(1)
+    expect(notebook.kernel).to_have_text("Local clouds")
+    notebook.run_next(beginning.cells)
+    picture = beginning.cells // 2 - 1
+    expect(notebook.output(picture).locator("img, svg").first).to_be_visible(timeout=60_000)
+    notebook.wait_for_run(picture - 1)
     card = notebook.output(0)
-    expect(card).to_contain_text("local AWS")
-    expect(card).to_contain_text("arn:aws:iam::123456789012:user/learner")
+    for text in beginning.card:
+        expect(card).to_contain_text(text)
     expect(card).to_contain_text(re.compile(r"0 of \d+ tasks, 0 of \d+ points"))
-    expect(notebook.output(1)).to_contain_text("churn-lab-123456789012-us-east-1")
-    notebook.screenshot("learner", at=notebook.code_cells.first)
+    expect(notebook.output(picture - 1)).to_contain_text(beginning.names)
+    notebook.screenshot("learner" if cloud == "aws" else f"learner-{cloud}", at=notebook.code_cells.first)
 
 
 def test_a_task_not_attempted_is_one_sentence(page: Page, jupyter: Jupyter) -> None:
