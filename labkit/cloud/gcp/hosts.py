@@ -28,7 +28,11 @@ FRONTS = {"storage": "storage", "oauth2": "oauth2"}
 #: What the gRPC server's certificate covers.
 WILDCARDS = ("*.googleapis.com", *(f"*.{region}.rep.googleapis.com" for region in REGIONS))
 
-_REGIONAL = re.compile(r"(?P<region>[a-z0-9-]+?)-aiplatform\.googleapis\.com|aiplatform\.(?P<rep>[a-z0-9-]+)\.rep\..*")
+#: The gcloud command sends predictions to a host of their own.
+_REGIONAL = re.compile(
+    r"(?P<region>[a-z0-9-]+?)(-prediction)?-aiplatform\.googleapis\.com"
+    r"|aiplatform\.(?P<rep>[a-z0-9-]+)\.rep\.googleapis\.com"
+)
 _BUCKET = re.compile(r"(?P<bucket>[a-z0-9][a-z0-9._-]+)\.storage\.googleapis\.com")
 
 #: Ends of host names that belong to Google Cloud and are not served, with what they are.

@@ -11,6 +11,7 @@ from labkit.cloud.gcp.hosts import Target, resolve
         ("us-central1-aiplatform.googleapis.com", Target("aiplatform", "us-central1")),
         ("EUROPE-WEST4-aiplatform.googleapis.com.", Target("aiplatform", "europe-west4")),
         ("aiplatform.europe-west12.rep.googleapis.com", Target("aiplatform", "europe-west12")),
+        ("us-east1-prediction-aiplatform.googleapis.com", Target("aiplatform", "us-east1")),
         ("aiplatform.googleapis.com", Target("aiplatform")),
         ("storage.googleapis.com", Target("storage")),
         ("my.data.storage.googleapis.com", Target("storage", bucket="my.data")),
