@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 #: Instances of one type that an account may have behind its endpoints in a region. An instance is a process here.
 INSTANCES_OF_A_TYPE = 20
-#: Seconds for which a waiter's DescribeEndpoint is held while work is under way.
-HELD = 2.0
+#: Seconds for which a waiter's DescribeEndpoint is held while work is under way. A waiter that is told to wait sleeps
+#: for 30 s, and the first deployment after a start may take some seconds on a busy machine.
+HELD = 20.0
 
 
 def create_endpoint(call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -56,7 +57,7 @@ def create_endpoint(call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def describe_endpoint(call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
-    """The endpoint as it is. A waiter's call is held for up to two seconds while the endpoint changes."""
+    """The endpoint as it is. A waiter's call is held for a while if the endpoint is changing."""
     endpoint = get(call, call.store(State).endpoints, "endpoint", parameters["EndpointName"])
     if call.waiter:
         endpoint.settled.wait(HELD)
