@@ -52,11 +52,13 @@ REGIONS = {
     "us-east1": "South Carolina",
     "us-east4": "Northern Virginia",
     "us-east5": "Columbus",
+    "us-east7": "Alabama",
     "us-south1": "Dallas",
     "us-west1": "Oregon",
     "us-west2": "Los Angeles",
     "us-west3": "Salt Lake City",
     "us-west4": "Las Vegas",
+    "us-west8": "Phoenix",
 }
 #: Where a lab's clients are told to work.
 DEFAULT = "us-central1"

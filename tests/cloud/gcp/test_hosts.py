@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
 import pytest
 
 from labkit.cloud.gcp.hosts import Target, resolve
+from labkit.cloud.gcp.locations import REGIONS
 
 
 @pytest.mark.parametrize(
@@ -43,3 +47,17 @@ def test_hosts_of_googles_that_are_refused(host: str, says: str) -> None:
 @pytest.mark.parametrize("host", ["googleapis.com.example.org", "example.org", "evilgoogleapis.com", "google.com"])
 def test_other_hosts(host: str) -> None:
     assert resolve(host) is None
+
+
+def test_every_region_that_the_installed_library_knows_is_one() -> None:
+    # The file itself: its package takes 10 s to import.
+    package = importlib.util.find_spec("google.cloud.aiplatform_v1")
+    assert package is not None
+    assert package.origin is not None
+    file = Path(package.origin).parents[1] / "aiplatform" / "constants" / "base.py"
+    spec = importlib.util.spec_from_file_location("constants", file)
+    assert spec is not None
+    assert spec.loader is not None
+    constants = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(constants)
+    assert constants.SUPPORTED_REGIONS - {"global"} <= REGIONS.keys()
