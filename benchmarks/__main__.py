@@ -1,8 +1,8 @@
 """`make bench`: what the kit costs, as ratios in one run, because the machines that run this are noisy.
 
 Everything is measured from outside, through unmodified clients: the clouds are started as `labkit exec --fresh` starts
-them, and called with boto3 and azure-ai-ml; the yardstick is the same model and inference code behind a bare uvicorn
-app, called with a `requests` session.
+them, and called with boto3, azure-ai-ml and google-cloud-aiplatform; the yardstick is the same model and inference
+code behind a bare uvicorn app, called with a `requests` session.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import azure, bare
+from benchmarks import azure, bare, gcp
 from benchmarks.bare import HERE, ROOT
 
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
@@ -49,6 +49,7 @@ def measure(folder: Path, count: int) -> Any:
     yield "deploy to first prediction, imports warm", f"{deploy_seconds:.2f} s", "at most 1 s"
     yield from predictions(folder, records, invoke, count)
     yield from azure.measure(folder, records, count)
+    yield from gcp.measure(folder, count)
     yield from proxied_bodies()
 
 
