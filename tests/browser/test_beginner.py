@@ -25,6 +25,9 @@ class Beginning:
 BEGINNINGS = {
     "aws": Beginning(6, ("local AWS", "arn:aws:iam::123456789012:user/learner"), "churn-lab-123456789012-us-east-1"),
     "azure": Beginning(8, ("local Azure", "the managed identity "), "the workspace mlops in eastus"),
+    "gcp": Beginning(
+        6, ("local Google Cloud", "learner@mlops-lab.iam.gserviceaccount.com"), "gs://mlops-lab-churn-lab"
+    ),
 }
 
 
