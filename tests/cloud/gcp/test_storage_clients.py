@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -211,3 +211,27 @@ def test_access_control_lists_and_keys_are_refused(bucket: Any) -> None:
     code, message = refused(lambda: keyed.upload_from_string("y"))
     assert code == 501
     assert "encryption" in message
+
+
+def test_an_upload_that_was_cut_off_in_the_middle_of_a_piece_is_resumed(client: Any, bucket: Any) -> None:
+    import requests
+
+    piece = 256 << 10
+    content = os.urandom(3 * piece)
+    address = bucket.blob("cut").create_resumable_upload_session(content_type="text/plain", size=len(content))
+
+    def send(data: Any, where: str) -> requests.Response:
+        return requests.put(address, data=data, headers={"Content-Range": where}, timeout=30)
+
+    def cut_off() -> Iterator[bytes]:
+        yield content[piece : piece + 1000]
+        raise ConnectionAbortedError
+
+    assert send(content[:piece], f"bytes 0-{piece - 1}/{len(content)}").status_code == 308
+    with pytest.raises(requests.ConnectionError):
+        send(cut_off(), f"bytes {piece}-{len(content) - 1}/{len(content)}")
+    asked = send(b"", f"bytes */{len(content)}")
+    assert (asked.status_code, asked.headers["Range"]) == (308, f"bytes=0-{piece - 1}")
+    done = send(content[piece:], f"bytes {piece}-{len(content) - 1}/{len(content)}")
+    assert done.status_code == 200, done.text
+    assert bucket.blob("cut").download_as_bytes() == content
