@@ -125,12 +125,16 @@ def _failure(answer: Answer) -> GcpError | None:
 
 def _read(body: bytes) -> dict[str, Any]:
     try:
-        answered = json.loads(body)
+        answered = json.loads(body, parse_constant=_no_number)
     except ValueError:
         answered = None
     if not isinstance(answered, dict) or not isinstance(answered.get("predictions"), list):
         raise GcpError("FAILED_PRECONDITION", "The model's answer is no JSON object with a list of 'predictions'.")
     return answered
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number in JSON")
 
 
 def _count(body: bytes) -> int:

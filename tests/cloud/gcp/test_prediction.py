@@ -17,6 +17,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from labkit.cloud.gcp import prediction
+from labkit.cloud.gcp.errors import GcpError
 from tests.cloud.gcp import in_process
 from tests.cloud.gcp.vertex_world import ROWS, World, constant, trained
 
@@ -68,6 +69,13 @@ def test_what_the_model_cannot_do_comes_back_in_its_container_s_words(
     assert code == "FAILED_PRECONDITION"
     assert said.startswith('"Prediction failed: Exception during sklearn prediction: ')
     assert message in said
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"predictions": 3}', b'{"predictions": [NaN]}'])
+def test_an_answer_of_another_form_is_the_model_s_failure(body: bytes) -> None:
+    with pytest.raises(GcpError, match="The model's answer is no JSON object with a list of 'predictions'") as caught:
+        prediction._read(body)
+    assert caught.value.code == "FAILED_PRECONDITION"
 
 
 @pytest.mark.parametrize("verb", ["predict", "rawPredict"])
