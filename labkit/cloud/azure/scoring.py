@@ -71,9 +71,10 @@ def answer(call: Call) -> Response:
         raise AzureError("NotFound", message, 404)
     call.resource = endpoint.id
     outcome = _outcome(call, endpoint)
-    outcome.response.headers += [("server", "azureml-frontdoor")]
-    if outcome.response.status >= 400:
-        outcome.response.headers.append(("x-request-id", call.request_id))
+    fields = outcome.response.headers
+    fields.append(("server", "azureml-frontdoor"))
+    if "x-request-id" not in [name.lower() for name, _ in fields]:
+        fields.append(("x-request-id", call.request_id))
     monitor.measure(call, endpoint, outcome, started)
     return outcome.response
 

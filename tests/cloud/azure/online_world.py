@@ -209,6 +209,8 @@ class World:
         if deployment:
             sent["azureml-model-deployment"] = deployment
         answer = call(self.cloud, method, f"{self.host}{path}", body, sent)
+        names = [name.lower() for name, _ in answer.headers]
+        assert len(set(names)) == len(names), names
         return Scored(answer.status, {name.lower(): value for name, value in answer.headers}, bytes(answer.body))
 
     def token(self, audience: str) -> str:
