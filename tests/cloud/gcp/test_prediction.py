@@ -174,7 +174,7 @@ def test_no_request_fails_while_models_come_and_go(world: World) -> None:
         for thread in threads:
             thread.join()
     assert failed == []
-    assert len({each["deployedModelId"] for each in answered}) == 5
+    assert len({each["deployedModelId"] for each in answered}) > 1
 
 
 @pytest.mark.parametrize("verb", ["explain", "streamRawPredict", "serverStreamingPredict", "directPredict"])
