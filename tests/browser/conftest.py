@@ -33,6 +33,8 @@ OPTIONS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+#: A busy machine with two cores is slow to start a kernel.
+expect.set_options(timeout=60_000)
 #: JupyterLab draws only the cells in sight; a test looks at all of them.
 EVERY_CELL = {"windowingMode": "none"}
 
@@ -108,32 +110,33 @@ def browser(chromium_path: str) -> Iterator[Browser]:
 
 
 class Notebook:
-    """A notebook that JupyterLab shows in a page."""
+    """A notebook that JupyterLab shows in a page, its kernel *Local clouds* ready."""
 
     def __init__(self, page: Page, jupyter: Jupyter, path: str) -> None:
         self.page = page
         page.goto(jupyter.url(path))
         self.panel = page.locator(".jp-NotebookPanel:visible")
-        expect(self.panel.locator(".jp-Cell").first).to_be_visible(timeout=60_000)
+        expect(self.panel.locator(".jp-Cell").first).to_be_visible()
         self.code_cells = self.panel.locator(".jp-CodeCell")
 
-    @property
-    def kernel(self) -> Locator:
-        """The kernel's name, above the notebook to the right."""
-        return self.panel.locator(".jp-Toolbar-kernelName")
-
-    def wait_for_kernel(self) -> None:
-        expect(self.panel.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")).to_be_visible(timeout=60_000)
+        expect(self.panel.locator(".jp-Toolbar-kernelName")).to_have_text("Local clouds")
+        expect(self.panel.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")).to_be_visible()
 
     def run_next(self, cells: int) -> None:
         """Runs the selected cell and those that follow it, as a learner does with Shift and Enter."""
-        self.panel.locator(".jp-Cell").first.locator(".jp-Cell-inputArea").click()
+        self._select_first_cell()
         for _ in range(cells):
             self.page.keyboard.press("Shift+Enter")
 
     def run_all(self) -> None:
+        """Runs every cell from the menu, which acts on the notebook that has the focus; returns when it has begun."""
+        self._select_first_cell()
         self.page.get_by_role("menuitem", name="Run", exact=True).click()
         self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        expect(self.code_cells.first.locator(".jp-InputPrompt")).to_have_text(re.compile(r"\[[*\d]+\]:"))
+
+    def _select_first_cell(self) -> None:
+        self.panel.locator(".jp-Cell").first.locator(".jp-Cell-inputArea").click()
 
     def wait_for_run(self, code_cell: int, timeout: float = 300.0) -> None:
         """Waits until a code cell whose input is shown (a negative number counts from the end) and those before it
