@@ -282,6 +282,18 @@ class GcpCloud:
             )
         return function(call, message)
 
+    def refuse(self, call: Call, failure: GcpError) -> GcpError:
+        """The answer to a call whose method or request nobody knows: ``failure``, if a caller of the lab's sent it.
+
+        It is in the audit trail too.
+        """
+        try:
+            call._caller = self.identities.caller(call.request, call.target, call.method.dotted)
+        except GcpError as error:
+            failure = error
+        self.record(call, failure)
+        return failure
+
     def defect(self, what: str, error: Exception) -> GcpError:
         """The answer to a call that the kit failed over; the traceback is in the server's log."""
         log.exception("%s failed", what, exc_info=error)

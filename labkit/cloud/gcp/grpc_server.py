@@ -99,15 +99,17 @@ class GrpcServer(grpc.GenericRpcHandler):
         try:
             if not isinstance(target, Target):
                 raise errors.refusal(name, target or f"{host or 'this host'} is no host of Google Cloud.")
-            method = schema.find(target.api, name)
-            if method is None:
-                raise errors.refusal(name.replace("/", "."), _unknown(name, host))
             headers = Headers([(key, _text(value)) for key, value in context.invocation_metadata()])
-            call = Call(self._cloud, Request("POST", host, f"/{name}", headers), target, method, "grpc")
+            request = Request("POST", host, f"/{name}", headers)
+            method = schema.find(target.api, name)
+            call = Call(self._cloud, request, target, method or schema.unknown(target.api, name), "grpc")
+            if method is None:
+                raise self._cloud.refuse(call, errors.refusal(name.replace("/", "."), _unknown(name, host)))
             try:
                 message = schema.message(method.request).FromString(body)
             except DecodeError as error:
-                raise errors.invalid(f"The request is no {method.request}: {error}.") from None
+                failure = errors.invalid(f"The request is no {method.request}: {error}.")
+                raise self._cloud.refuse(call, failure) from None
             answer: bytes = self._cloud.do(call, message).SerializeToString()
         except GcpError as error:
             self._refuse(context, error)

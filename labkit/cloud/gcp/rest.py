@@ -108,16 +108,16 @@ def answer(cloud: GcpCloud, target: Target, request: Request) -> Response:
     try:
         found = find(target.api, request.method, request.raw_path)
         if found is None:
-            raise _no_route(cloud, target, request)
+            unknown = schema.unknown(target.api, f"{request.method} {request.path}")
+            raise cloud.refuse(Call(cloud, request, target, unknown, "rest"), _no_route(target, request))
         route, values = found
         call = Call(cloud, request, target, route.method, "rest")
         query = parse_qsl(request.query, keep_blank_values=True)
-        integers = _style(query)
         try:
+            integers = _style(query)
             message = read(request, route, values, query)
         except GcpError as error:
-            cloud.record(call, error)
-            raise
+            raise cloud.refuse(call, error) from None
         reply = cloud.do(call, message)
     except GcpError as error:
         return errors.response(error)
@@ -137,9 +137,8 @@ def written(message: Any, *, integers: bool = False) -> bytes:
     ).encode()
 
 
-def _no_route(cloud: GcpCloud, target: Target, request: Request) -> GcpError:
+def _no_route(target: Target, request: Request) -> GcpError:
     """What a path that is no method's answers; one of another version of the API may well be a method's there."""
-    cloud.identities.caller(request, target, f"{request.method} {request.path}")
     served = {route.binding.template.split("/")[1] for known in routes(target.api).values() for route in known}
     if request.path.split("/")[1] not in served:
         return errors.refusal(f"{request.method} {request.path}")

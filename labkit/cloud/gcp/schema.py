@@ -135,6 +135,11 @@ def find(api: str, full_name: str) -> Method | None:
     return methods().get(api, {}).get(full_name)
 
 
+def unknown(api: str, what: str) -> Method:
+    """Stands for a method that no API has, so that the audit trail can name it: ``what`` was asked of ``api``."""
+    return Method(api, api, what, "", "", "unary_unary", (), None)
+
+
 def apis_of(full_name: str) -> Iterator[str]:
     """The APIs that have a method of this gRPC name: several for those that each API mixes in."""
     return (api for api, known in methods().items() if full_name in known)

@@ -180,6 +180,8 @@ def answer(cloud: GcpCloud, target: Target, request: Request) -> Response:
     query = dict(parse_qsl(request.query, keep_blank_values=True))
     call = StorageCall(cloud, request, target, query)
     plain = bool(target.bucket) or not _JSON.match(request.raw_path)
+    if plain and request.host == "www.googleapis.com":
+        return errors.response(errors.refusal(f"{request.host}{request.path}"))
     try:
         return _answer(call, plain)
     except StorageError as error:

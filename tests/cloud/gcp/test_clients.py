@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -100,8 +101,8 @@ def test_a_grpc_call_without_a_token_is_unauthenticated(clouds: Lab) -> None:
         ),
     ],
 )
-def test_grpc_methods_that_are_not_served_say_so(clouds: Lab, host: str, method: str, says: str) -> None:
-    code, text, _ = status(host, method)
+def test_grpc_methods_that_are_not_served_say_so(token: str, host: str, method: str, says: str) -> None:
+    code, text, _ = status(host, method, metadata=[("authorization", f"Bearer {token}")])
     assert code == "UNIMPLEMENTED"
     assert says in text
 
@@ -113,6 +114,17 @@ def test_a_message_that_is_none(clouds: Lab, token: str) -> None:
     )
     assert code == "INVALID_ARGUMENT"
     assert "GetProjectRequest" in text
+
+
+def test_even_an_unknown_method_is_for_callers_only(clouds: Lab) -> None:
+    assert status("cloudresourcemanager.googleapis.com", "/no.such.Service/Do")[0] == "UNAUTHENTICATED"
+
+
+@pytest.mark.skipif(not shutil.which("gcloud"), reason="gcloud is not installed")
+def test_the_gcloud_command_has_a_token(clouds: Lab) -> None:
+    said = subprocess.check_output(["gcloud", "auth", "print-access-token"], text=True, timeout=100)
+    url = f"https://oauth2.googleapis.com/tokeninfo?access_token={said.strip()}"
+    assert requests.get(url, timeout=30).json()["email"] == "learner@mlops-lab.iam.gserviceaccount.com"
 
 
 def test_curl_speaks_http_1_on_the_same_host(clouds: Lab, token: str) -> None:

@@ -132,8 +132,12 @@ def test_a_method_that_is_not_served_refuses_with_its_name(cloud: GcpCloud, engi
     assert (last.caller and last.caller.principal, last.status) == ("learner@mlops-lab.iam.gserviceaccount.com", 501)
 
 
-def test_unknown_paths_hosts_and_forms(cloud: GcpCloud) -> None:
+def test_unknown_paths_hosts_and_forms(cloud: GcpCloud, engine: Engine) -> None:
     assert error(cloud, "GET", HOST, f"{PARENT}/nonsense")[:2] == (404, "NOT_FOUND")
+    assert next(iter(engine.audit.events())).operation == f"aiplatform.GET {PARENT}/nonsense"
+    stranger = error(cloud, "GET", HOST, f"{PARENT}/nonsense", headers={"Authorization": ""})
+    assert stranger[:2] == (401, "UNAUTHENTICATED")
+    assert error(cloud, "GET", "www.googleapis.com", "/oauth2/v1/certs")[:2] == (501, "UNIMPLEMENTED")
     assert error(cloud, "GET", HOST, "/v1beta1/projects/p/locations/l/models")[:2] == (501, "UNIMPLEMENTED")
     older = error(cloud, "GET", "cloudresourcemanager.googleapis.com", "/v1/projects/mlops-lab")
     assert older[:2] == (501, "UNIMPLEMENTED")
