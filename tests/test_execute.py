@@ -104,11 +104,11 @@ def test_fresh_clouds_end_with_a_killed_exec(lab: Lab) -> None:
         assert process.stdout is not None
         folder = Path(process.stdout.readline().strip())
         below = psutil.Process(process.pid).children(recursive=True)
+        sleepers = [each for each in below if each.name() == "sleep"]
         process.kill()
-        for sleeper in below:
-            if sleeper.name() == "sleep":
-                sleeper.kill()
-    servers = [each for each in below if each.name() != "sleep"]
+        for sleeper in sleepers:
+            sleeper.kill()
+    servers = [each for each in below if each not in sleepers]
     assert servers
     psutil.wait_procs(servers, timeout=20)
     assert not [each for each in servers if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
