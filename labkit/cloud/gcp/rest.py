@@ -187,7 +187,7 @@ def _json(request: Request) -> Any:
         return {}
     try:
         content = json.loads(request.body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise errors.invalid(f"Invalid JSON payload received. {error}") from None
     if not isinstance(content, dict):
         raise errors.invalid("Invalid JSON payload received. The root of the request has to be an object.")
@@ -210,6 +210,9 @@ def _parse(content: Any, message: Any, field: str, kind: Any) -> None:
             text = f'Unknown name "{unknown[1]}"{where}: Cannot find field.'
             raise errors.invalid(f"Invalid JSON payload received. {text}", at or unknown[1]) from None
         raise errors.invalid(f"Invalid value at '{field or kind.name}': {text}", field) from None
+    except (AttributeError, RecursionError, TypeError) as error:
+        # The parser trips over null among values, and over what is nested too deep.
+        raise errors.invalid(f"Invalid value at '{field or kind.name}': {error}.", field) from None
 
 
 def _put(message: Any, name: str, texts: list[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from labkit.cloud.gcp import storage_conditions
 from labkit.cloud.gcp.locations import REGIONS
 from labkit.cloud.gcp.storage import Route, StorageCall
-from labkit.cloud.gcp.storage_errors import StorageError, invalid, refused, required
+from labkit.cloud.gcp.storage_errors import StorageError, check_types, invalid, refused, required
 from labkit.cloud.gcp.storage_listing import page_of
 from labkit.cloud.gcp.storage_store import Bucket
 from labkit.cloud.gcp.storage_times import text
@@ -57,6 +57,9 @@ _WITHOUT_EFFECT: dict[str, tuple[Any, ...]] = {
     "cors": (None, []),
 }
 
+#: The types of what a caller may set.
+_TYPES = {"name": str, "location": str, "storageClass": str, "labels": dict, "iamConfiguration": dict, "rpo": str}
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 _ADDRESS = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}")
 
@@ -89,6 +92,7 @@ def insert(call: StorageCall) -> Response:
     body = call.body()
     if "name" not in body:
         raise required("name")
+    check_types(body, _TYPES)
     name = str(body["name"])
     _check_name(name)
     location = str(body.get("location") or "US").upper()
@@ -139,6 +143,8 @@ def _properties(body: dict[str, Any]) -> dict[str, object]:
     for name in body:
         if name not in _KEPT and name not in _GIVEN and name not in _WITHOUT_EFFECT:
             raise refused(f"the bucket setting {name}")
+    check_types(body, _TYPES)
+    check_types(body.get("labels") or {}, dict.fromkeys(body.get("labels") or {}, str), "labels.")
     kept: dict[str, object] = {name: body[name] for name in _KEPT if body.get(name) is not None}
     if kept.get("storageClass", "STANDARD") not in STORAGE_CLASSES:
         raise invalid(f"Invalid storage class: {kept['storageClass']}")
@@ -149,7 +155,13 @@ def _properties(body: dict[str, Any]) -> dict[str, object]:
 
 def _access(asked: dict[str, Any]) -> dict[str, Any]:
     """How access is decided: by roles alone, or (as is usual until it is set) by access control lists beside them."""
-    uniform = bool(asked.get("uniformBucketLevelAccess", {}).get("enabled", False))
+    types = {"uniformBucketLevelAccess": dict, "publicAccessPrevention": str}
+    check_types(asked, types, "iamConfiguration.")
+    uniform_access = asked.get("uniformBucketLevelAccess") or {}
+    check_types(uniform_access, {"enabled": bool}, "uniformBucketLevelAccess.")
+    uniform = bool(uniform_access.get("enabled", False))
+    if asked.get("publicAccessPrevention", "inherited") not in ("inherited", "enforced", "unspecified"):
+        raise invalid(f"Invalid publicAccessPrevention: {asked['publicAccessPrevention']}")
     return {
         "bucketPolicyOnly": {"enabled": uniform},
         "uniformBucketLevelAccess": {"enabled": uniform},

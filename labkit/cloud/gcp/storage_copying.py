@@ -12,7 +12,7 @@ from typing import Any
 
 from labkit.cloud.gcp import storage_conditions, storage_objects
 from labkit.cloud.gcp.storage import Route, StorageCall
-from labkit.cloud.gcp.storage_errors import StorageError, invalid
+from labkit.cloud.gcp.storage_errors import StorageError, check_types, invalid
 from labkit.cloud.gcp.storage_store import Object, pieces
 from labkit.cloud.http import Response
 
@@ -87,7 +87,8 @@ def move(call: StorageCall) -> Response:
 def compose(call: StorageCall) -> Response:
     """One object of the content of several in the same bucket, in order."""
     body = call.body()
-    asked: list[dict[str, Any]] = body.get("sourceObjects") or []
+    check_types(body, {"sourceObjects": list, "destination": dict})
+    asked: list[Any] = body.get("sourceObjects") or []
     if not asked:
         raise invalid("You must provide at least one source component.")
     if len(asked) > MOST_SOURCES:
@@ -109,13 +110,26 @@ def compose(call: StorageCall) -> Response:
     return call.answer(storage_objects.resource(made))
 
 
-def _source(call: StorageCall, asked: dict[str, Any]) -> Object:
-    generation = asked.get("generation")
-    found = call.buckets.require(call.bucket, str(asked.get("name", "")), int(generation) if generation else None)
-    wanted = (asked.get("objectPreconditions") or {}).get("ifGenerationMatch")
-    if wanted is not None and int(wanted) != found.generation:
+def _source(call: StorageCall, asked: Any) -> Object:
+    if not isinstance(asked, dict):
+        raise invalid("Invalid value for sourceObjects: it has to be a list of objects.")
+    check_types(asked, {"name": str, "objectPreconditions": dict}, "sourceObjects.")
+    generation = _number(asked, "generation")
+    found = call.buckets.require(call.bucket, str(asked.get("name", "")), generation)
+    wanted = _number(asked.get("objectPreconditions") or {}, "ifGenerationMatch")
+    if wanted is not None and wanted != found.generation:
         raise StorageError(412, "conditionNotMet", "At least one of the pre-conditions you specified did not hold.")
     return found
+
+
+def _number(asked: dict[str, Any], name: str) -> int | None:
+    """A generation, which JSON has as text."""
+    value = asked.get(name)
+    if value is None:
+        return None
+    if not str(value).isdecimal():
+        raise invalid(f"Invalid value for {name}: {value!r} is not a whole number.")
+    return int(value)
 
 
 def _joined(call: StorageCall, sources: list[Object]) -> Iterator[bytes]:

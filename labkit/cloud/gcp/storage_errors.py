@@ -6,7 +6,7 @@ https://cloud.google.com/storage/docs/json_api/v1/status-codes, https://cloud.go
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -97,6 +97,14 @@ def invalid(message: str) -> StorageError:
 
 def required(parameter: str) -> StorageError:
     return StorageError(400, "required", f"Required parameter: {parameter}", location=("parameter", parameter))
+
+
+def check_types(body: Mapping[str, Any], types: Mapping[str, type], within: str = "") -> None:
+    """Raises unless those entries of a JSON object that are there, and not null, are of these types."""
+    for name, kind in types.items():
+        if body.get(name) is not None and not isinstance(body[name], kind):
+            what = {str: "a string", dict: "an object", list: "a list", bool: "true or false"}[kind]
+            raise invalid(f"Invalid value for {within}{name}: it has to be {what}.")
 
 
 def refused(what: str) -> StorageError:

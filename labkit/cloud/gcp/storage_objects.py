@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from labkit.cloud.gcp import storage_conditions
 from labkit.cloud.gcp.storage import Route, StorageCall
-from labkit.cloud.gcp.storage_errors import invalid, refused
+from labkit.cloud.gcp.storage_errors import check_types, invalid, refused
 from labkit.cloud.gcp.storage_store import Object
 from labkit.cloud.gcp.storage_times import text
 from labkit.cloud.http import Response
@@ -85,6 +85,7 @@ def properties(body: dict[str, Any]) -> dict[str, object]:
     for name, value in body.items():
         if name not in SETTABLE and name not in _GIVEN and value not in (None, False, {}, []):
             raise refused(f"the object setting {name}")
+    check_types(body, {name: dict if name == "metadata" else str for name in SETTABLE})
     kept: dict[str, object] = {name: body[name] for name in SETTABLE if body.get(name) is not None}
     metadata = kept.get("metadata")
     if metadata is not None:

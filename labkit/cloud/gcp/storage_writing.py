@@ -154,6 +154,8 @@ def _begin(call: StorageCall) -> Response:
     name = str(body.get("name") or call.query.get("name", ""))
     _prepare(call, name, body)
     length = call.request.headers.get("x-upload-content-length")
+    if length and not length.isdecimal():
+        raise invalid(f"Invalid X-Upload-Content-Length: {length!r} is not a whole number.")
     file = call.buckets.scratch()
     file.touch()
     session = Session(call.bucket, call.name, body, call.query, call.caller, file, int(length) if length else None)

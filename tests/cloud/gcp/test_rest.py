@@ -111,6 +111,9 @@ def test_every_binding_is_found_by_a_path_of_its_own() -> None:
     [
         ("POST", f"{PARENT}/endpoints/1:predict", b"{", "Invalid JSON payload received."),
         ("POST", f"{PARENT}/endpoints/1:predict", b"[1]", "The root of the request has to be an object"),
+        ("POST", f"{PARENT}/endpoints/1:predict", b'{"instances":' + b"[" * 5000, "recursion depth"),
+        ("POST", f"{PARENT}/endpoints/1:predict", {"instances": None}, "Invalid value at 'PredictRequest'"),
+        ("POST", f"{PARENT}/endpoints/1:predict", {"instances": {"a": 1}}, "must be in []"),
         ("POST", f"{PARENT}/endpoints/1:predict", {"instance": []}, 'Unknown name "instance": Cannot find field.'),
         ("POST", f"{PARENT}/endpoints", {"displayName": 3}, "Invalid value at 'endpoint'"),
         ("POST", f"{PARENT}/endpoints", {"nope": 3}, "Unknown name \"nope\" at 'endpoint': Cannot find field."),

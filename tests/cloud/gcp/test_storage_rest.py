@@ -270,3 +270,38 @@ def test_parts_are_found_whatever_ends_the_lines(line: bytes) -> None:
 def test_bodies_that_are_not_whole_are_refused(body: bytes) -> None:
     with pytest.raises(StorageError):
         parts("multipart/related; boundary=b", body)
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "body", "message"),
+    [
+        ("POST", "/storage/v1/b?project=mlops-lab", {"name": 3}, "name: it has to be a string"),
+        ("POST", "/storage/v1/b?project=mlops-lab", {"name": "a-b-c", "labels": 5}, "labels: it has to be an object"),
+        ("POST", "/storage/v1/b?project=mlops-lab", {"name": "a-b-c", "labels": {"a": 5}}, "labels.a: it has to be a"),
+        ("POST", "/storage/v1/b?project=mlops-lab", {"name": "a-b-c", "iamConfiguration": "x"}, "iamConfiguration"),
+        (
+            "POST",
+            "/storage/v1/b?project=mlops-lab",
+            {"name": "a-b-c", "iamConfiguration": {"uniformBucketLevelAccess": True}},
+            "uniformBucketLevelAccess: it has to be an object",
+        ),
+        ("PATCH", "/storage/v1/b/{bucket}/o/x", {"metadata": [1]}, "metadata: it has to be an object"),
+        ("PATCH", "/storage/v1/b/{bucket}/o/x", {"metadata": {"a": 5}}, "an object with strings"),
+        ("PATCH", "/storage/v1/b/{bucket}/o/x", {"contentType": 5}, "contentType: it has to be a string"),
+        ("POST", "/storage/v1/b/{bucket}/o/y/compose", {"sourceObjects": "x"}, "sourceObjects: it has to be a list"),
+        ("POST", "/storage/v1/b/{bucket}/o/y/compose", {"sourceObjects": ["x"]}, "a list of objects"),
+        (
+            "POST",
+            "/storage/v1/b/{bucket}/o/y/compose",
+            {"sourceObjects": [{"name": "x", "generation": "q"}]},
+            "generation: 'q' is not a whole number",
+        ),
+        ("POST", "/storage/v1/b", {"name": "a-b-c"}, "Required parameter: project"),
+        ("PATCH", "/storage/v1/b/{bucket}", b"[1]", "Parse Error"),
+    ],
+)
+def test_bodies_of_a_wrong_form(cloud: GcpCloud, bucket: str, verb: str, path: str, body: Any, message: str) -> None:
+    put(cloud, bucket, "x", b"x")
+    answer = call(cloud, verb, HOST, path.format(bucket=bucket), body)
+    assert answer.status == 400
+    assert message in said(answer)["error"]["message"]
