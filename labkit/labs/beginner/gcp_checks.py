@@ -22,6 +22,7 @@ MODEL, ALIAS, LABEL = "churn", "champion", ("team", "retention")
 ENDPOINT = "churn-api"
 FILE = "model.joblib"
 IMAGE = "-docker.pkg.dev/vertex-ai/prediction/sklearn-cpu."
+CLIENT_HINT = "run it as the cell above does, python gcp/client.py ID gcp/sample.json, and read its whole output"
 
 
 def rows(work: Work) -> tuple[list[list[Any]], list[float]]:
@@ -79,10 +80,14 @@ def upload(work: Work) -> str:
         raise Wrong(
             f"public access prevention {access.get('publicAccessPrevention', 'inherited')}",
             "public access prevention enforced",
-            'set bucket.iam_configuration.public_access_prevention = "enforced" before the bucket is made',
+            'set bucket.iam_configuration.public_access_prevention = "enforced", then bucket.patch()',
         )
     if not access.get("uniformBucketLevelAccess", {}).get("enabled"):
-        raise Wrong("a bucket whose objects can have access lists of their own", "uniform bucket-level access")
+        raise Wrong(
+            "a bucket whose objects can have access lists of their own",
+            "uniform bucket-level access",
+            "set bucket.iam_configuration.uniform_bucket_level_access_enabled = True, then bucket.patch()",
+        )
     stored = cloud.storage(f"{cloud.bucket}/o/{FOLDER.replace('/', '%2F')}%2F{FILE}")
     if stored is None:
         raise Wrong(
@@ -199,11 +204,13 @@ def rest(work: Work) -> str:
         raise NotAttempted("a request without a valid token (UNAUTHENTICATED)", expected)
     if done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["nothing"]
-        raise Wrong(f"a client.py that ends with status {done.returncode} and {said[-1][:200]!r}", expected)
+        raise Wrong(
+            f"a client.py that ends with status {done.returncode} and {said[-1][:200]!r}", expected, CLIENT_HINT
+        )
     instances = json.loads(sample.read_text())["instances"]
     difference = churn.differ(churn.predictions(done.stdout), cloud.predict(name, instances))
     if difference:
-        raise Wrong(difference, "what the SDK's endpoint.predict answers for the same file")
+        raise Wrong(difference, "what the SDK's endpoint.predict answers for the same file", CLIENT_HINT)
     return "a client.py that brings its own token and gets what the SDK gets"
 
 
