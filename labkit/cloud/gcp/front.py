@@ -197,6 +197,7 @@ class GcpCloud:
         schema.methods()
         for name in {*SERVICES.values(), *hosts.FRONTS.values(), "rest"}:
             importlib.import_module(f"{__package__}.{name}")
+        importlib.import_module(f"{__package__}.storage").tables()
         if self._certificates is not None:
             _ = self.grpc_server
 
