@@ -15,13 +15,13 @@ help:  ## shows this list
 setup:  ## makes .venv with every package, the kit and its kernel; the others do it themselves
 	@python="$$(sh tools/find_python.sh "$(PYTHON)")" && "$$python" tools/bootstrap.py
 
-lab: setup  ## starts the local clouds and opens JupyterLab on notebooks/
+lab: setup  ## starts the local clouds and opens JupyterLab; LABKIT_BROWSER=none prints its address
 	@$(RUN) tools.lab
 
 test: setup lint  ## runs every test: units, contracts, browser, and all solved notebooks
 	$(RUN) tools.chromium
 	$(RUN) labkit release --check
-	$(RUN) pytest
+	$(RUN) pytest -n 2 --dist loadscope
 	$(RUN) labkit run
 	$(RUN) labkit exec --fresh -- $(RUN) pytest --nbval --nbval-sanitize-with tests/nbval.cfg solutions
 
