@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import subprocess
 import sys
 import tarfile
+import zlib
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -15,13 +18,16 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from labkit.labs.beginner import churn
 from labkit.labs.policy import Policy, allows, as_list, covers, grants, statements
-from labkit.labs.task import NotAttempted, Work, Wrong
+from labkit.labs.task import NotAttempted, Unfinished, Work, Wrong
 
 ROLE = "churn-lab-endpoint"
 DEPLOYER, CALLER = "churn-lab-deployer", "churn-lab-caller"
 ENDPOINT = "churn-api"
 KEY = "models/churn/model.tar.gz"
 LOG_GROUP = f"/aws/sagemaker/Endpoints/{ENDPOINT}"
+PASS_ROLE_HINT = "the deployer's statement for iam:PassRole has one resource, the ARN in role_arn, and no *"
+CLIENT_HINT = "sign exactly the method, URL, body and headers that are sent, for the service 'sagemaker' and the region"
+ANSWER_HINT = "run it as the cell above does, python aws/client.py churn-api aws/sample.json, and read its whole output"
 
 
 def client(service: str) -> Any:
@@ -84,11 +90,19 @@ def inference(work: Work) -> str:
     answer = churn.probe(work, "serve", str(file), str(work.folder / "build"), str(requests))
     requests.unlink()
     if "empty" in answer:
-        raise NotAttempted(f"a {answer['empty']} that returns nothing", expected)
+        found = f"a {answer['empty']} that returns nothing"
+        if churn.is_stub(file, answer["empty"]):
+            raise NotAttempted(found, expected)
+        raise Wrong(found, expected, f"{answer['empty']} has no return, or not on every way through it")
     if "missing" in answer:
         raise Wrong(f"an inference.py without {' and '.join(answer['missing'])}", expected)
     if "error" in answer:
-        raise Wrong(f"an inference.py that fails ({answer['error']})", "answers to JSON and to CSV requests")
+        raise Wrong(
+            f"an inference.py whose {answer['where']} fails ({answer['error']})"
+            if "where" in answer
+            else f"an inference.py that fails ({answer['error']})",
+            "answers to JSON and to CSV requests",
+        )
     for content_type, body in answer["answers"].items():
         difference = churn.differ(churn.predictions(body), [known[row] for row, _ in chosen])
         if difference:
@@ -106,22 +120,33 @@ def package(work: Work) -> str:
     expected = f"a gzipped tar with {' and '.join(wanted)} in it"
     if not file.is_file():
         raise NotAttempted(f"no file {churn.shown(work, file)}", expected)
+    packed = unpacked(file)
+    for name, source in wanted.items():
+        if name not in packed:
+            raise Wrong(f"only {churn.quoted(', '.join(sorted(packed)) or 'nothing')} in it", expected)
+        if not source.is_file():
+            raise NotAttempted(
+                f"no file {churn.shown(work, source)} to compare it with", expected, f"{source.name} first"
+            )
+        if packed[name] != source.read_bytes():
+            raise Wrong(
+                f"a {name} in it that differs from {churn.shown(work, source)}",
+                "the files as they are now",
+                "something changed after the archive was made: make it again",
+            )
+    return f"a model.tar.gz of {file.stat().st_size / 1024:,.0f} KB with {' and '.join(wanted)}"
+
+
+def unpacked(file: Path) -> dict[str, bytes]:
+    """The files in a gzipped tar archive, by name."""
     try:
         with tarfile.open(file, "r:gz") as archive:
-            members = {member.name.removeprefix("./"): member for member in archive.getmembers() if member.isfile()}
-            for name, source in wanted.items():
-                if name not in members:
-                    raise Wrong(f"only {', '.join(sorted(members)) or 'nothing'} in it", expected)
-                packed = archive.extractfile(members[name])
-                if packed is None or packed.read() != source.read_bytes():
-                    raise Wrong(
-                        f"a {name} in it that differs from {churn.shown(work, source)}",
-                        "the files as they are now",
-                        "something changed after the archive was made: make it again",
-                    )
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise Wrong(f"a file that is no gzipped tar ({error})", expected) from None
-    return f"a model.tar.gz of {file.stat().st_size / 1024:,.0f} KB with {' and '.join(wanted)}"
+            files = {each.name.removeprefix("./"): archive.extractfile(each) for each in archive if each.isfile()}
+            return {name: opened.read() for name, opened in files.items() if opened is not None}
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        raise Wrong(
+            f"a file that is no gzipped tar ({error})", "an archive that tarfile made with mode 'w:gz'"
+        ) from None
 
 
 def upload(work: Work) -> str:
@@ -150,18 +175,30 @@ def upload(work: Work) -> str:
     local = work.folder / "build" / "model.tar.gz"
     if not local.is_file() or hashlib.sha256(stored).digest() != hashlib.sha256(local.read_bytes()).digest():
         raise Wrong(f"another archive under {KEY} than {churn.shown(work, local)}", "the same bytes", "upload it again")
+    try:
+        packed = unpacked(local)
+    except Unfinished as unfinished:
+        raise Wrong(f"{unfinished.found} under {KEY}", unfinished.expected, "the task package comes first") from None
+    if "churn.joblib" not in packed:
+        raise Wrong(f"an archive without a model under {KEY}", "churn.joblib in it", "the task package comes first")
     return f"{artifact_url()}, private and byte for byte the archive made here"
 
 
-def role_policies(role: str) -> list[Policy]:
-    """The documents of every policy that a role has, inline and attached."""
+def everything(service: str, operation: str, kind: str, **which: Any) -> list[Any]:
+    """All that a paginated operation lists."""
+    pages = client(service).get_paginator(operation).paginate(**which)
+    return [found for page in pages for found in page.get(kind, [])]
+
+
+def role_policies(role: str) -> dict[str, Policy]:
+    """The documents of every policy that a role has, inline and attached, by the policy's name."""
     iam = client("iam")
-    inline = [
-        iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
-        for name in iam.list_role_policies(RoleName=role)["PolicyNames"]
-    ]
-    attached = iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]
-    return inline + [managed_policy(found["PolicyArn"]) for found in attached]
+    inline = {
+        name: iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+        for name in everything("iam", "list_role_policies", "PolicyNames", RoleName=role)
+    }
+    attached = everything("iam", "list_attached_role_policies", "AttachedPolicies", RoleName=role)
+    return inline | {found["PolicyName"]: managed_policy(found["PolicyArn"]) for found in attached}
 
 
 def managed_policy(arn: str) -> Policy:
@@ -194,7 +231,8 @@ def role(_: Work) -> str:
             "one for the service sagemaker.amazonaws.com alone",
             'the trust policy\'s Principal is {"Service": "sagemaker.amazonaws.com"}',
         )
-    policies = role_policies(ROLE)
+    by_name = role_policies(ROLE)
+    policies = list(by_name.values())
     if not policies:
         raise Wrong("no permissions on it", "a policy that lets it read the model and write its logs")
     artifact = f"arn:aws:s3:::{bucket_name()}/{KEY}"
@@ -212,10 +250,12 @@ def role(_: Work) -> str:
     }
     for power, (action, resource) in unwanted.items():
         if allows(policies, action, resource):
+            guilty = " and ".join(name for name, policy in by_name.items() if allows([policy], action, resource))
             raise Wrong(
-                f"a role that may also {power}",
+                f"a role that may also {power}, by its policy {guilty}",
                 "only what serving needs",
-                "name actions and resources instead of * and attach no ...FullAccess policy",
+                f"name actions and resources instead of * in {guilty}; if an earlier attempt left it, delete it, or "
+                "detach it when it is a managed policy such as ...FullAccess",
             )
     return f"a role that SageMaker alone can assume, with {len(grants(policies))} permissions and none to spare"
 
@@ -238,9 +278,9 @@ def endpoint(work: Work) -> str:
     if state["EndpointStatus"] != "InService":
         reason = f" ({state['FailureReason']})" if "FailureReason" in state else ""
         raise Wrong(
-            f"an endpoint that is {state['EndpointStatus']}{reason}",
+            f"an endpoint that is {state['EndpointStatus']}{reason}{last_words(LOG_GROUP)}",
             "InService",
-            f"wait for it; when it has Failed, read why in the log group {LOG_GROUP}",
+            f"wait for it; when it has Failed, read why in the log group {LOG_GROUP}, delete it, and deploy again",
         )
     config = sagemaker.describe_endpoint_config(EndpointConfigName=state["EndpointConfigName"])
     for variant in config["ProductionVariants"]:
@@ -269,10 +309,30 @@ def endpoint(work: Work) -> str:
 
 def ask(body: str, content_type: str) -> list[float]:
     """The endpoint's predictions for one request."""
-    answer = client("sagemaker-runtime").invoke_endpoint(
-        EndpointName=ENDPOINT, ContentType=content_type, Accept="application/json", Body=body
-    )
+    runtime = client("sagemaker-runtime")
+    try:
+        answer = runtime.invoke_endpoint(
+            EndpointName=ENDPOINT, ContentType=content_type, Accept="application/json", Body=body
+        )
+    except runtime.exceptions.ModelError as error:
+        raise Wrong(
+            f"a ModelError for a request of {content_type}, the container's own status being "
+            f"{error.response.get('OriginalStatusCode')}{last_words(LOG_GROUP)}",
+            "the saved model's own churn probabilities",
+            f"the traceback is in the log group {LOG_GROUP}; mend inference.py, then pack, upload and deploy again",
+        ) from None
     return churn.predictions(answer["Body"].read().decode())
+
+
+def last_words(log_group: str) -> str:
+    """The last error in a log group, or else its last line, as a phrase to append; "" when there is none."""
+    try:
+        events = everything("logs", "filter_log_events", "events", logGroupName=log_group)
+    except ClientError:
+        return ""
+    lines = [event["message"].strip() for event in events if event["message"].strip()]
+    errors = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Exit)\b", line)]
+    return f", and last in its log {churn.quoted((errors or lines)[-1])!r}" if lines else ""
 
 
 def rest(work: Work) -> str:
@@ -293,11 +353,17 @@ def rest(work: Work) -> str:
         )
     except subprocess.TimeoutExpired:
         raise Wrong(f"a client.py that did not finish within {churn.PATIENCE:.0f} seconds", expected) from None
-    said = (done.stdout.strip() or done.stderr.strip()).splitlines() or ["nothing"]
+    said = (done.stdout.strip() or done.stderr.strip()).splitlines() or [""]
     if "Missing Authentication Token" in done.stdout:
-        raise NotAttempted(f"a request that is not signed ({said[-1][:160]})", expected)
+        found = f"a request that is not signed ({churn.quoted(said[-1])})"
+        if churn.is_stub(script, "signed_headers"):
+            raise NotAttempted(found, expected)
+        raise Wrong(found, expected, "signed_headers returns the headers with the signature: dict(request.headers)")
     if done.returncode != 0:
-        raise Wrong(f"a client.py that ends with status {done.returncode} and {said[-1][:200]!r}", expected)
+        found = f"a client.py that ends with status {done.returncode} and {churn.quoted(said[-1], 700)!r}"
+        raise Wrong(found, expected, CLIENT_HINT if "ignature" in said[-1] else ANSWER_HINT)
+    if not done.stdout.strip():
+        raise Wrong("a client.py that prints nothing", "the endpoint's answer", "main ends with print(answer.text)")
     difference = churn.differ(churn.predictions(said[-1]), ask(sample.read_text(), "application/json"))
     if difference:
         raise Wrong(difference, "what the SDK's invoke_endpoint answers for the same file")
@@ -323,12 +389,20 @@ def policies(_: Work) -> str:
         kind = "model" if action == "CreateModel" else "endpoint-config" if action.endswith("Config") else "endpoint"
         name = ENDPOINT if kind == "endpoint" else "churn-20260101-120000"
         if not allows([deployer], f"sagemaker:{action}", f"arn:aws:sagemaker:{region()}:{account()}:{kind}/{name}"):
-            raise Wrong(f"a {DEPLOYER} without sagemaker:{action}", "all that making and deleting the endpoint takes")
+            raise Wrong(
+                f"a {DEPLOYER} without sagemaker:{action}",
+                "all that making and deleting the endpoint takes",
+                f"keep the statements that the cell begins with; {kind}/{name} has to be covered",
+            )
     if not allows([deployer], "s3:PutObject", f"arn:aws:s3:::{bucket_name()}/{KEY}"):
-        raise Wrong(f"a {DEPLOYER} that cannot upload", f"s3:PutObject on {KEY}")
+        raise Wrong(
+            f"a {DEPLOYER} that cannot upload",
+            f"s3:PutObject on {KEY}",
+            "keep the statements that the cell begins with",
+        )
     role_arn = f"arn:aws:iam::{account()}:role/{ROLE}"
     if not allows([deployer], "iam:PassRole", role_arn):
-        raise Wrong(f"a {DEPLOYER} without iam:PassRole", f"iam:PassRole on {role_arn}")
+        raise Wrong(f"a {DEPLOYER} without iam:PassRole", f"iam:PassRole on {role_arn}", PASS_ROLE_HINT)
     for action, resource in (
         ("iam:PassRole", f"arn:aws:iam::{account()}:role/administrator"),
         ("iam:CreateRole", "*"),
@@ -338,6 +412,9 @@ def policies(_: Work) -> str:
             raise Wrong(
                 f"a {DEPLOYER} that may do {action} on {resource}",
                 "only what the lab's own bucket, role and endpoint need",
+                PASS_ROLE_HINT
+                if action == "iam:PassRole"
+                else f"give {action} no resource that is wider than the lab's",
             )
     return f"{DEPLOYER} with {len(grants([deployer]))} permissions and {CALLER} with {len(grants([caller]))}"
 
@@ -346,24 +423,33 @@ def needed_to_call(action: str, resource: str) -> bool:
     return action.lower() == "sagemaker:invokeendpoint" and "*" not in resource and covers(resource, endpoint_arn())
 
 
-def leftovers() -> list[str]:
-    """What of this lab's is in the account, most expensive first."""
-    sagemaker, iam = client("sagemaker"), client("iam")
-    endpoints = sagemaker.list_endpoints(NameContains="churn")["Endpoints"]
-    configs = sagemaker.list_endpoint_configs(NameContains="churn")["EndpointConfigs"]
-    models = sagemaker.list_models(NameContains="churn")["Models"]
-    buckets = [found["Name"] for found in client("s3").list_buckets()["Buckets"]]
-    roles = [found["RoleName"] for page in iam.get_paginator("list_roles").paginate() for found in page["Roles"]]
-    groups = client("logs").describe_log_groups(logGroupNamePrefix="/aws/sagemaker/Endpoints/churn")["logGroups"]
-    return [
-        *(f"the endpoint {found['EndpointName']}" for found in endpoints),
-        *(f"the endpoint configuration {found['EndpointConfigName']}" for found in configs),
-        *(f"the model {found['ModelName']}" for found in models),
-        *(f"the bucket {name}" for name in buckets if name == bucket_name()),
-        *(f"the role {name}" for name in roles if name == ROLE),
-        *(f"the policy {name}" for name in own_policies(DEPLOYER, CALLER)),
-        *(f"the log group {found['logGroupName']}" for found in groups),
-    ]
+def leftovers() -> dict[str, list[str]]:
+    """What of this lab's is in the account: the names by kind, most expensive kind first.
+
+    Something belongs to the lab when its name has "churn" in it, as all names that the lab gives have.
+    """
+    mine = {"NameContains": "churn"}
+    found = {
+        "endpoint": names_of("sagemaker", "list_endpoints", "Endpoints", "EndpointName", **mine),
+        "endpoint configuration": names_of(
+            "sagemaker", "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName", **mine
+        ),
+        "model": names_of("sagemaker", "list_models", "Models", "ModelName", **mine),
+        "bucket": [bucket["Name"] for bucket in client("s3").list_buckets()["Buckets"]],
+        "role": names_of("iam", "list_roles", "Roles", "RoleName"),
+        "policy": names_of("iam", "list_policies", "Policies", "PolicyName", Scope="Local"),
+        "log group": names_of(
+            "logs", "describe_log_groups", "logGroups", "logGroupName", logGroupNamePrefix="/aws/sagemaker/Endpoints/"
+        ),
+    }
+    return {
+        kind: kept for kind, there in found.items() if (kept := [name for name in there if "churn" in name.lower()])
+    }
+
+
+def names_of(service: str, operation: str, kind: str, name: str, **which: Any) -> list[str]:
+    """The names of all that a paginated operation lists."""
+    return [str(found[name]) for found in everything(service, operation, kind, **which)]
 
 
 def cleanup(_: Work) -> str:
@@ -371,9 +457,9 @@ def cleanup(_: Work) -> str:
     kept = leftovers()
     expected = "an account as empty as before the lab"
     if kept:
-        more = f" and {len(kept) - 1} more" if len(kept) > 1 else ""
-        untouched = f"the endpoint {ENDPOINT}" in kept
-        raise (NotAttempted if untouched else Wrong)(f"{kept[0]}{more} still there", expected)
+        untouched = ENDPOINT in kept.get("endpoint", [])
+        found = "; ".join(counted(kind, there) for kind, there in kept.items())
+        raise (NotAttempted if untouched else Wrong)(f"still there: {found}", expected)
     dimensions = [{"Name": "EndpointName", "Value": ENDPOINT}]
     calls = client("cloudwatch").list_metrics(
         Namespace="AWS/SageMaker", MetricName="Invocations", Dimensions=dimensions
@@ -381,3 +467,11 @@ def cleanup(_: Work) -> str:
     if not calls["Metrics"]:
         raise NotAttempted(f"no trace of calls to an endpoint {ENDPOINT}", "one that was used and then deleted")
     return "no endpoint, configuration, model, bucket, role, policy or log group of this lab left"
+
+
+def counted(kind: str, there: list[str], most: int = 3) -> str:
+    """Names of one kind as a phrase: ``the bucket b``, ``5 models (a, b, c, ...)``."""
+    if len(there) == 1:
+        return f"the {kind} {there[0]}"
+    several = f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
+    return f"{len(there)} {several} ({', '.join(there[:most])}{', ...' if len(there) > most else ''})"

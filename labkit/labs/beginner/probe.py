@@ -53,23 +53,44 @@ def predict_rows(model_file: str, data_file: str) -> dict[str, Any]:
 
 
 def serve(code_file: str, model_folder: str, requests_file: str) -> dict[str, Any]:
-    """What ``inference.py`` answers to each request, ``{content type: body}``, called as the container calls it."""
+    """What ``inference.py`` answers to each request, ``{content type: body}``, called as the container calls it.
+
+    Instead, the functions that are ``missing``, the ``empty`` one that returned nothing, or an ``error`` with ``where``
+    it was: the function and, once there is one, the request's content type.
+    """
     inference = imported(code_file)
     missing = [name for name in ("model_fn", "input_fn", "predict_fn", "output_fn") if not hasattr(inference, name)]
     if missing:
         return {"missing": missing}
-    model = inference.model_fn(model_folder)
-    if model is None:
-        return {"empty": "model_fn"}
+    where = "model_fn"
+
+    def call(function: str, *arguments: Any) -> Any:
+        result = getattr(inference, function)(*arguments)
+        if result is None:
+            raise Empty(function)
+        return result
+
     answers = {}
-    for content_type, body in json.loads(Path(requests_file).read_text()).items():
-        data = inference.input_fn(body, content_type)
-        if data is None:
-            return {"empty": "input_fn"}
-        answer = inference.output_fn(inference.predict_fn(data, model), "application/json")
-        body = answer[0] if isinstance(answer, tuple) else answer
-        answers[content_type] = body.decode() if isinstance(body, bytes) else body
+    try:
+        model = call("model_fn", model_folder)
+        for content_type, body in json.loads(Path(requests_file).read_text()).items():
+            where = f"input_fn, given {content_type},"
+            data = call("input_fn", body, content_type)
+            where = f"predict_fn, given what input_fn made of {content_type},"
+            prediction = call("predict_fn", data, model)
+            where = f"output_fn, after a request of {content_type},"
+            answer = call("output_fn", prediction, "application/json")
+            text = answer[0] if isinstance(answer, tuple) else answer
+            answers[content_type] = text.decode() if isinstance(text, bytes) else str(text)
+    except Empty as empty:
+        return {"empty": str(empty)}
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}", "where": where}
     return {"answers": answers}
+
+
+class Empty(Exception):
+    """A function that returned nothing; its text is the function's name."""
 
 
 def script(code_file: str, model_folder: str, request_file: str) -> dict[str, Any]:

@@ -57,9 +57,17 @@ def test_inference_with_an_empty_function_is_not_attempted(work: Work) -> None:
         ("import io", "import oi", "fails .*No module named 'oi'"),
         ("[:, 1]", "[:, 0]", "0.9.* for customer 1, for whom the saved model says 0.0"),
         ('{"predictions": probabilities.tolist()}', "probabilities.tolist()", "the answer '.0"),
-        ("pd.read_csv(io.StringIO(body))", "pd.read_csv(io.StringIO(body), header=None)", "an inference.py that fails"),
+        (
+            "pd.read_csv(io.StringIO(body))",
+            "pd.read_csv(io.StringIO(body), header=None)",
+            "whose predict_fn, given .* text/csv, f",
+        ),
+        ("json.loads(body)", "json.loads(body + '}')", "whose input_fn, given application/json, fails .*Extra data"),
+        ("return joblib.load(os", "joblib.load(os", "a model_fn that returns nothing"),
+        ("[:, 1]", "[:, 1] / None", "predict_fn, given what input_fn made of application/json, fails"),
+        (".tolist()", "[0] * 'x' * 10_000", "output_fn, after a request of application/json, fails"),
     ],
-    ids=["missing", "import", "class", "form", "csv"],
+    ids=["missing", "import", "class", "form", "csv", "json", "no-return", "predict", "output"],
 )
 def test_inference_wrong(work: Work, old: str, new: str, found: str) -> None:
     file = work.folder / "inference.py"
@@ -119,6 +127,13 @@ def test_package_that_is_no_archive_is_wrong(work: Work, content: bytes) -> None
         aws_checks.package(work)
 
 
+def test_package_cannot_be_compared_without_the_model(work: Work) -> None:
+    pack(work)
+    (work.folder / "build" / "churn.joblib").unlink()
+    with pytest.raises(NotAttempted, match=r"no file aws/build/churn\.joblib to compare it with"):
+        aws_checks.package(work)
+
+
 # upload ------------------------------------------------------------------------------------------------------------
 
 
@@ -159,6 +174,23 @@ class TestUpload:
     def test_an_older_archive_is_wrong(self, work: Work) -> None:
         upload(work, **PRIVATE).put_object(Bucket=BUCKET, Key=aws_checks.KEY, Body=b"older")
         with pytest.raises(Wrong, match="another archive under"):
+            aws_checks.upload(work)
+
+    @pytest.mark.parametrize("content", [b"", b"no archive"])
+    def test_an_archive_that_cannot_be_unpacked_is_wrong_though_the_same(self, work: Work, content: bytes) -> None:
+        s3 = upload(work, **PRIVATE)
+        (work.folder / "build" / "model.tar.gz").write_bytes(content)
+        s3.put_object(Bucket=BUCKET, Key=aws_checks.KEY, Body=content)
+        with pytest.raises(Wrong, match=r"no gzipped tar .* under models/churn") as wrong:
+            aws_checks.upload(work)
+        assert wrong.value.hint == "the task package comes first"
+
+    def test_an_archive_without_the_model_is_wrong(self, work: Work) -> None:
+        s3 = upload(work, **PRIVATE)
+        file = work.folder / "build" / "model.tar.gz"
+        tarfile.open(file, "w:gz").close()
+        s3.upload_file(str(file), BUCKET, aws_checks.KEY)
+        with pytest.raises(Wrong, match="an archive without a model"):
             aws_checks.upload(work)
 
 
@@ -228,6 +260,14 @@ class TestRole:
         make_role(*statements)
         with pytest.raises(Wrong, match=found):
             aws_checks.role(work)
+
+    def test_the_policy_that_allows_too_much_is_named(self, work: Work) -> None:
+        iam = make_role(READ, WRITE_LOGS)
+        document = json.dumps(policy(allow("s3:*", "*")))
+        iam.put_role_policy(RoleName=aws_checks.ROLE, PolicyName="first-attempt", PolicyDocument=document)
+        with pytest.raises(Wrong, match=r"write to the bucket, by its policy first-attempt$") as wrong:
+            aws_checks.role(work)
+        assert "if an earlier attempt left it, delete it" in wrong.value.hint
 
     def test_full_access_is_wrong(self, work: Work) -> None:
         iam = make_role(READ, WRITE_LOGS)
@@ -305,6 +345,13 @@ class TestPolicies:
         make_policies(deployer=deployer, caller=(CALL,))
         with pytest.raises(Wrong, match=found):
             aws_checks.policies(work)
+
+
+def test_a_policys_hint_is_about_the_identity_that_is_wrong(empty_clouds: Any, work: Work) -> None:
+    make_policies(deployer=(DEPLOY, UPLOAD), caller=(CALL,))
+    with pytest.raises(Wrong) as wrong:
+        aws_checks.policies(work)
+    assert wrong.value.hint.startswith("the deployer's statement for iam:PassRole")
 
 
 def test_the_model_is_needed_before_the_code_can_be_checked(work: Work) -> None:
