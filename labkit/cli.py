@@ -178,7 +178,7 @@ def run(options: Options) -> int:
 def check(options: Options) -> int:
     from labkit import running
 
-    results = running.check(options.lab, options.folder)
+    results = running.check(options.lab, options.folder, _note)
     print(running.report(results))
     return 0 if running.done(results) else 1
 
@@ -356,7 +356,8 @@ COMMANDS = (
         check,
         "run a lab's checks on the clouds as they stand",
         ["labkit check beginner/aws", "labkit check beginner/aws --folder ~/my-work/aws"],
-        "Exits with 1 unless everything before the clean-up is right.",
+        "Run it before the clean-up: what is deleted can no longer be seen. Exits with 1 unless everything before the "
+        "clean-up is right.",
         _check_options,
     ),
     Command(

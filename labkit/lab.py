@@ -13,7 +13,7 @@ from typing import Any
 from labkit import labs
 from labkit.cloud import client, state
 from labkit.errors import LabError
-from labkit.labs.task import Result, Task, Work, run
+from labkit.labs.task import CLEANED_UP, Outcome, Result, Task, Work, after_cleanup, is_clean, run
 
 ROOT = Path(__file__).parent.parent
 
@@ -39,19 +39,23 @@ class Lab:
         self._results: dict[str, Result] = {}
         self._hints: dict[str, int] = {}
 
-    def check(self, task: str) -> Result:
+    def check(self, task: str = "") -> Result:
         """Looks at what was left in the cloud and in the lab's folder: the good news, or :class:`CheckFailed`."""
         chosen = self._task(task)
         trouble = self._trouble()
         if trouble:
             raise CheckFailed(trouble)
-        result = run(self._lab, chosen, Work(self.folder, self.data))
+        work = Work(self.folder, self.data)
+        result = after_cleanup(run(self._lab, chosen, work), lambda: is_clean(self._lab, work))
+        if result.outcome is Outcome.CLEANED_UP:
+            before = "; it was right before, and the card keeps that" if self._is_right(chosen) else ""
+            raise CheckFailed(f"{task}: {CLEANED_UP}{before}.")
         self._results[task] = result
         if not result.right:
             raise CheckFailed(str(result))
         return result
 
-    def hint(self, task: str) -> Text:
+    def hint(self, task: str = "") -> Text:
         """The task's next hint; each call says more, until there is only the answer left."""
         hints = self._task(task).hints
         number = self._hints.get(task, 0)
@@ -60,7 +64,7 @@ class Lab:
             return Text(f'There is no further hint; lab.answer("{task}") shows one way to do it.')
         return Text(f"Hint {number + 1} of {len(hints)}: {hints[number]}.")
 
-    def answer(self, task: str) -> Code:
+    def answer(self, task: str = "") -> Code:
         """One way to do the task: the solved notebook's cell."""
         self._task(task)
         solved = ROOT / "solutions" / f"{self.name}.ipynb"
@@ -83,7 +87,13 @@ class Lab:
                 print(news["progress"])
         return Text(f"The lab's time is now {_clock(news['time'])}; {len(news['fired'])} things were due and happened.")
 
+    def _is_right(self, task: Task) -> bool:
+        return task.name in self._results and self._results[task.name].right
+
     def _task(self, name: str) -> Task:
+        if not name:
+            names = ", ".join(task.name for task in self._lab.tasks)
+            raise LabError(f'Name a task, as in lab.check("{self._lab.tasks[0].name}"); the tasks are {names}.')
         try:
             return self._lab.task(name)
         except LookupError as error:
@@ -109,12 +119,13 @@ class Lab:
         if trouble:
             return [("Not ready", trouble)]
         status: dict[str, Any] = client.status(_clouds()) or {}
-        done = [task for task in self._lab.tasks if task.name in self._results and self._results[task.name].right]
+        done = [task for task in self._lab.tasks if self._is_right(task)]
         return [
             ("Cloud", f"local {self._lab.cloud}: what is in it lives in memory and is gone when it stops"),
             *self._identity(),
             ("Lab time", _clock(status["time"])),
             ("Done", f"{len(done)} of {len(self._lab.tasks)} tasks, {_points(done)} of {self._lab.points} points"),
+            ("", f"by the checks run since this kernel started; `labkit check {self.name}` runs them all"),
         ]
 
     def _identity(self) -> list[tuple[str, str]]:
@@ -124,7 +135,7 @@ class Lab:
             return [("Signed in as", f"nobody: found {self._lab.explain(error) or error}")]
 
     def __repr__(self) -> str:
-        card = "\n".join(f"  {label + ':':13} {text}" for label, text in self._card())
+        card = "\n".join(f"  {label + ':' if label else '':13} {text}" for label, text in self._card())
         tasks = "\n".join(f"  {self._mark(task)} {task.name:13} {task.title}" for task in self._lab.tasks)
         return f"{self._lab.title}\n{card}\n{tasks}"
 

@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from labkit import labs
 from labkit.cloud import client, environment, state
 from labkit.errors import LabError
-from labkit.labs.task import Result, Work
+from labkit.labs.task import CLEANED_UP, Outcome, Result, Work, after_cleanup
 from labkit.labs.task import run as run_check
 
 if TYPE_CHECKING:
@@ -64,12 +64,24 @@ def summary(runs: Sequence[Run]) -> str:
     return "\n\n".join([table(rows), *(f"{run.lab}: {run.failure}" for run in runs if run.failure)])
 
 
-def check(name: str, folder: Path | None = None) -> list[Result]:
+class NoFolder(LabError):
+    """A folder on the command line that is not there."""
+
+    status = 2
+
+
+def check(name: str, folder: Path | None = None, progress: Callable[[str], None] = lambda _: None) -> list[Result]:
     """Runs a lab's checks against the clouds of the state folder in force and the files in ``folder``.
 
-    ``folder`` is the one beside the notebook, ``notebooks/<lab>`` unless given. Raises :class:`LabError` for an unknown
-    lab and when the clouds do not run.
+    ``folder`` is the one beside the notebook, ``notebooks/<lab>`` unless given. ``progress`` is told of each check
+    before it runs. Raises :class:`LabError` for an unknown lab, a folder that is not there, and clouds that do not run.
     """
+    if folder is not None:
+        folder = folder.expanduser().resolve()
+        if not folder.is_dir():
+            raise NoFolder(
+                f"There is no folder {folder}; --folder takes the one with the lab's files, such as notebooks/{name}."
+            )
     try:
         definition = labs.load(name)
     except LookupError as error:
@@ -79,15 +91,24 @@ def check(name: str, folder: Path | None = None) -> list[Result]:
         raise LabError("The local clouds do not run; start them with `labkit up`.")
     work = Work(folder or ROOT / "notebooks" / name, ROOT / "data")
     with _environment(environment.inside(lab, os.environ)):
-        return [run_check(definition, task, work) for task in definition.tasks]
+        results = []
+        for number, task in enumerate(definition.tasks, start=1):
+            progress(f"{number} of {len(definition.tasks)}: {task.name}")
+            results.append(run_check(definition, task, work))
+    clean = [each.right for each in results if each.task.after_cleanup]
+    return [after_cleanup(result, lambda: bool(clean) and all(clean)) for result in results]
 
 
 def report(results: Sequence[Result]) -> str:
     """The checks' outcomes as a table, what each said below it, and the sum of the points."""
     rows = [("task", "outcome", "points")]
     rows += [(each.task.name, each.outcome.value, f"{each.points} of {each.task.points}") for each in results]
-    total = f"{sum(each.points for each in results)} of {sum(each.task.points for each in results)} points"
-    return "\n\n".join([table(rows), "\n".join(str(each) for each in results), total])
+    gone = [each.task.name for each in results if each.outcome is Outcome.CLEANED_UP]
+    seen = [each for each in results if each.outcome is not Outcome.CLEANED_UP]
+    total = f"{sum(each.points for each in seen)} of {sum(each.task.points for each in seen)} points"
+    if gone:
+        total += f", not counting {', '.join(gone)}: {CLEANED_UP}. Run this before the clean-up to count them."
+    return "\n\n".join([table(rows), "\n".join(str(each) for each in seen), total])
 
 
 def done(results: Sequence[Result]) -> bool:

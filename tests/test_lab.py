@@ -12,6 +12,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from labkit import CheckFailed, Lab
 from labkit.cloud import client, state
 from labkit.errors import LabError
+from labkit.labs.task import Definition, Outcome, Result, Task, Work
 
 pytestmark = pytest.mark.usefixtures("in_folder")
 ROOT = Path(__file__).parents[1]
@@ -39,11 +40,43 @@ def test_an_unknown_task_is_answered_with_those_there_are() -> None:
             ask("tran")
 
 
+def test_no_task_is_answered_with_those_there_are() -> None:
+    lab = Lab("beginner/aws")
+    for ask in (lab.check, lab.hint, lab.answer):
+        with pytest.raises(LabError, match=r'Name a task, as in lab\.check\("train"\); the tasks are train, inference'):
+            ask()
+
+
+@pytest.mark.usefixtures("clouds")
+def test_checks_that_run_again_after_the_clean_up_leave_the_card_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = Lab("beginner/aws")
+    outcomes = {"role": Outcome.RIGHT, "cleanup": Outcome.NOT_ATTEMPTED}
+
+    def looked(_: Definition, task: Task, __: Work) -> Result:
+        return Result(task, outcomes[task.name], "what is there")
+
+    monkeypatch.setattr("labkit.lab.run", looked)
+    monkeypatch.setattr("labkit.labs.task.run", looked)
+    lab.check("role")
+    outcomes |= {"role": Outcome.NOT_ATTEMPTED, "cleanup": Outcome.RIGHT}
+    with pytest.raises(CheckFailed, match=r"^role: cleaned up; .* can no longer be seen; it was right before, and the"):
+        lab.check("role")
+    assert "✓ role" in repr(lab)
+    assert "1 of 9 tasks" in repr(lab)
+
+
 @pytest.mark.usefixtures("clouds")
 def test_the_card_says_where_one_is_and_what_is_done(tmp_path: Path) -> None:
     lab = Lab("beginner/aws")
     text, html = repr(lab), lab._repr_html_()
-    for line in ("123456789012", "us-east-1", "user/learner", "gone when it stops", "0 of 9 tasks, 0 of 100 points"):
+    for line in (
+        "123456789012",
+        "us-east-1",
+        "user/learner",
+        "gone when it stops",
+        "since this kernel started",
+        "0 of 9 tasks, 0 of 100 points",
+    ):
         assert line in text
         assert line in html
     assert "○ train" in text

@@ -10,9 +10,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from labkit import running
+from labkit import labs, running
 from labkit.cloud import state
 from labkit.errors import LabError
+from labkit.labs.task import Outcome, Result
 from labkit.release import ROOT
 
 
@@ -96,6 +97,38 @@ def test_checks_run_on_the_clouds_as_they_stand(fresh_clouds: Callable[[], state
     assert "found no file aws/build/churn.joblib" in report
     assert report.endswith("0 of 100 points")
     assert not running.done(results)
+
+
+def test_the_folder_of_a_check_may_be_relative(
+    fresh_clouds: Callable[[], state.Lab], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh_clouds()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "aws" / "build").mkdir(parents=True)
+    (tmp_path / "aws" / "build" / "churn.joblib").write_bytes(b"no model")
+    told: list[str] = []
+    report = running.report(running.check("beginner/aws", Path("aws"), told.append))
+    assert "found the file aws/build/churn.joblib, which cannot score customers (KeyError" in report
+    assert told[0] == "1 of 9: train"
+    assert told[-1] == "9 of 9: cleanup"
+
+
+def test_a_folder_that_is_not_there_is_a_sentence_of_usage(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match=r"There is no folder .*/nowhere; --folder takes the one with the lab's") as said:
+        running.check("beginner/aws", tmp_path / "nowhere")
+    assert said.value.status == 2  # type: ignore[attr-defined]
+
+
+def test_after_the_clean_up_what_is_gone_does_not_count() -> None:
+    lab = labs.load("beginner/aws")
+    results = [
+        Result(task, Outcome.RIGHT if task.in_files or task.after_cleanup else Outcome.CLEANED_UP, "that")
+        for task in lab.tasks
+    ]
+    report = running.report(results)
+    assert "endpoint   cleaned up" in report
+    assert "40 of 40 points, not counting upload, role, endpoint, rest, policies: cleaned up; what it made" in report
+    assert "✗" not in report
 
 
 def test_checks_without_clouds_are_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

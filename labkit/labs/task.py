@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
@@ -20,6 +20,7 @@ class Outcome(Enum):
     RIGHT = "right"
     WRONG = "wrong"
     NOT_ATTEMPTED = "not attempted"
+    CLEANED_UP = "cleaned up"
 
 
 class Unfinished(Exception):
@@ -59,7 +60,10 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One thing to do. ``hints`` go from a nudge to nearly the answer; an ``after_cleanup`` task is checked last."""
+    """One thing to do. ``hints`` go from a nudge to nearly the answer; an ``after_cleanup`` task is checked last.
+
+    A task ``in_files`` leaves its outcome in the lab's folder alone, where a clean-up of the cloud does not reach it.
+    """
 
     name: str
     title: str
@@ -67,6 +71,7 @@ class Task:
     check: Callable[[Work], str]
     hints: Sequence[str]
     after_cleanup: bool = False
+    in_files: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,10 @@ class Definition:
         raise LookupError(f"{self.name} has no task named {name!r}; its tasks are {names}.")
 
 
+#: What there is to say of a task whose outcome the clean-up has taken away.
+CLEANED_UP = "cleaned up; what it made in the cloud can no longer be seen"
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Result:
     """What a check said. Its text, also in a notebook, is one sentence."""
@@ -118,6 +127,8 @@ class Result:
     def __repr__(self) -> str:
         if self.right:
             return f"✓ {self.task.name} ({self.task.points} points): {self.found}."
+        if self.outcome is Outcome.CLEANED_UP:
+            return f"- {self.task.name}: {CLEANED_UP}."
         state = "is not right yet" if self.outcome is Outcome.WRONG else "is not attempted yet"
         return f"✗ {self.task.name} {state}: found {self.found}; expected {self.expected}. Hint: {self.hint}."
 
@@ -136,5 +147,22 @@ def run(definition: Definition, task: Task, work: Work) -> Result:
     except Unfinished as unfinished:
         return Result(task, unfinished.outcome, unfinished.found, unfinished.expected, unfinished.hint or task.hints[0])
     except Exception as error:
-        found = definition.explain(error) or f"something that the check cannot read ({type(error).__name__}: {error})"
-        return Result(task, Outcome.WRONG, found, "that it could be looked at", task.hints[0])
+        said = definition.explain(error)
+        if said:
+            return Result(task, Outcome.WRONG, said, "an answer to the check's own call", task.hints[0])
+        found = f"something that the check cannot read ({type(error).__name__}: {error})"
+        return Result(task, Outcome.WRONG, found, f"the outcome of {task.title!r}", task.hints[0])
+
+
+def is_clean(definition: Definition, work: Work) -> bool:
+    """Whether the lab was done and cleaned up."""
+    last = [task for task in definition.tasks if task.after_cleanup]
+    return bool(last) and all(run(definition, task, work).right for task in last)
+
+
+def after_cleanup(result: Result, clean: Callable[[], bool]) -> Result:
+    """The result, or one that says so if it is not right because the lab has been cleaned up; ``clean`` tells."""
+    task = result.task
+    if result.right or task.in_files or task.after_cleanup or not clean():
+        return result
+    return replace(result, outcome=Outcome.CLEANED_UP)

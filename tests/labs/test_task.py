@@ -10,7 +10,17 @@ from botocore.exceptions import ClientError, ProxyConnectionError
 
 from labkit import labs
 from labkit.labs.beginner.aws_checks import explain
-from labkit.labs.task import Definition, NotAttempted, Outcome, Result, Task, Work, Wrong, run
+from labkit.labs.task import (
+    Definition,
+    NotAttempted,
+    Outcome,
+    Result,
+    Task,
+    Work,
+    Wrong,
+    after_cleanup,
+    run,
+)
 
 WORK = Work(Path("aws"), Path("data"))
 
@@ -60,6 +70,34 @@ def test_whatever_else_goes_wrong_is_a_sentence_too() -> None:
     result = result_of(raising(KeyError("Buckets")))
     assert result.outcome is Outcome.WRONG
     assert "found something that the check cannot read (KeyError: 'Buckets')" in str(result)
+
+
+def test_what_was_expected_is_said_whatever_goes_wrong() -> None:
+    assert "expected the outcome of 'Make a bucket'" in str(result_of(raising(KeyError("Buckets"))))
+    assert "expected an answer to the check's own call" in str(result_of(raising(ProxyConnectionError(proxy_url="p"))))
+
+
+@pytest.mark.parametrize(
+    ("task", "clean", "outcome"),
+    [
+        ({}, True, Outcome.CLEANED_UP),
+        ({}, False, Outcome.NOT_ATTEMPTED),
+        ({"in_files": True}, True, Outcome.NOT_ATTEMPTED),
+        ({"after_cleanup": True}, True, Outcome.NOT_ATTEMPTED),
+    ],
+)
+def test_only_what_was_in_the_cloud_is_gone_after_a_clean_up(
+    task: dict[str, bool], clean: bool, outcome: Outcome
+) -> None:
+    found = Result(
+        Task("bucket", "Make a bucket", 10, lambda _: "", ("make one",), **task), Outcome.NOT_ATTEMPTED, "no"
+    )
+    assert after_cleanup(found, lambda: clean).outcome is outcome
+
+
+def test_what_is_right_stays_right_after_a_clean_up() -> None:
+    right = result_of(lambda _: "a bucket named b")
+    assert after_cleanup(right, lambda: True) is right
 
 
 @pytest.mark.parametrize("name", labs.names())

@@ -12,7 +12,14 @@ LAB = Definition(
     whoami=aws_checks.whoami,
     explain=aws_checks.explain,
     tasks=(
-        Task("train", "Train a model that passes the gate", points=10, check=churn.train, hints=churn.TRAIN_HINTS),
+        Task(
+            "train",
+            "Train a model that passes the gate",
+            points=10,
+            check=churn.train,
+            hints=churn.TRAIN_HINTS,
+            in_files=True,
+        ),
         Task(
             "inference",
             "Write what the container calls",
@@ -26,6 +33,7 @@ LAB = Definition(
                 ),
                 "the container's own input_fn would turn every value into float32, which 'KS' and 'yes' are not",
             ),
+            in_files=True,
         ),
         Task(
             "package",
@@ -36,6 +44,7 @@ LAB = Definition(
                 "the model lies at the top of the archive, the code in a folder named code",
                 "tarfile.open(file, 'w:gz'), then archive.add(source, arcname='code/inference.py')",
             ),
+            in_files=True,
         ),
         Task(
             "upload",
