@@ -18,6 +18,7 @@ LAB = Definition(
             points=10,
             check=churn.train,
             hints=churn.TRAIN_HINTS,
+            in_files=True,
         ),
         Task(
             "container",
@@ -35,6 +36,7 @@ LAB = Definition(
                     'probabilities; joblib.dump(served, build / "model.joblib") saves the pipeline'
                 ),
             ),
+            in_files=True,
         ),
         Task(
             "upload",
@@ -101,6 +103,7 @@ LAB = Definition(
                     'write_policy("account", {"roles/iam.serviceAccountUser": [member("deployer")]})'
                 ),
             ),
+            in_files=True,
         ),
         Task(
             "cleanup",
