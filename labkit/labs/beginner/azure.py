@@ -12,7 +12,14 @@ LAB = Definition(
     whoami=azure_checks.whoami,
     explain=azure_checks.explain,
     tasks=(
-        Task("train", "Train a model that passes the gate", points=10, check=churn.train, hints=churn.TRAIN_HINTS),
+        Task(
+            "train",
+            "Train a model that passes the gate",
+            points=10,
+            check=churn.train,
+            hints=churn.TRAIN_HINTS,
+            in_files=True,
+        ),
         Task(
             "score",
             "Write what the server calls",
@@ -26,6 +33,7 @@ LAB = Definition(
                     "writes it as JSON"
                 ),
             ),
+            in_files=True,
         ),
         Task(
             "register",
@@ -95,6 +103,7 @@ LAB = Definition(
                     "onlineEndpoints and onlineEndpoints/deployments"
                 ),
             ),
+            in_files=True,
         ),
         Task(
             "cleanup",

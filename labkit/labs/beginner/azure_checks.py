@@ -124,7 +124,8 @@ def score(work: Work) -> str:
     answer = churn.probe(work, "script", str(file), str(work.folder / "build"), str(request))
     request.unlink()
     if "empty" in answer:
-        raise NotAttempted(f"a {answer['empty']} that returns nothing", expected)
+        stub = churn.is_stub(file, answer["empty"])
+        raise (NotAttempted if stub else Wrong)(f"a {answer['empty']} that returns nothing", expected)
     if "missing" in answer:
         raise Wrong(f"a score.py without {' and '.join(answer['missing'])}", expected)
     if "error" in answer:

@@ -36,6 +36,12 @@ def test_score_with_an_empty_run_is_not_attempted(work: Work) -> None:
         azure_checks.score(work)
 
 
+def test_score_with_a_forgotten_return_is_wrong(work: Work) -> None:
+    (work.folder / "serving" / "score.py").write_text("def init():\n    pass\n\ndef run(body):\n    answer = body\n")
+    with pytest.raises(Wrong, match="a run that returns nothing"):
+        azure_checks.score(work)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "found"),
     [
