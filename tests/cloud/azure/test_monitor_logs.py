@@ -83,7 +83,7 @@ def test_the_traffic_log(world: World) -> None:
     assert {name: first[name] for name in expected} == expected
     assert first["TotalDurationMs"] >= 0
     assert first["XRequestId"]
-    assert abs(datetime.fromisoformat(first["TimeGenerated"]) - datetime.now(UTC)) < timedelta(minutes=1)
+    assert abs(datetime.fromisoformat(first["TimeGenerated"]) - world.cloud.engine.clock.now()) < timedelta(minutes=1)
 
 
 def test_microsofts_own_sample_query(world: World) -> None:
