@@ -119,11 +119,8 @@ Sources = list[tuple[Resource, str, str]]
 
 def _authenticate(call: Call) -> None:
     _, _, token = call.request.headers.get("authorization").partition(" ")
-    identities = call.cloud.identities
     try:
-        claims = identities.tokens.verify(token.strip(), _accepts)
-        if identities.find(claims.object_id) is None:
-            raise tokens.Rejected("principal")
+        claims = call.cloud.identities.verify(token.strip(), _accepts)
     except tokens.Rejected as rejected:
         message = f"Valid authentication was not provided: a token for {AUDIENCES[0]} is needed ({rejected})."
         raise AzureError("AuthorizationRequiredError", message, 401) from None

@@ -174,11 +174,8 @@ def failure(call: Call, error: AzureError) -> Response:
 
 def _authenticate(call: Call) -> None:
     _, _, token = call.request.headers.get("authorization").partition(" ")
-    identities = call.cloud.identities
     try:
-        claims = identities.tokens.verify(token.strip(), _accepts)
-        if identities.find(claims.object_id) is None:
-            raise tokens.Rejected("principal")
+        claims = call.cloud.identities.verify(token.strip(), _accepts)
     except tokens.Rejected as rejected:
         message = f"Azure Monitor takes a token of the tenant's for {AUDIENCE}; the one given failed over: {rejected}."
         raise AzureError("InvalidAuthenticationToken", message, 401) from None
