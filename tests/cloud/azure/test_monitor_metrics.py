@@ -181,7 +181,8 @@ def test_windows_of_a_lab_whose_clock_was_advanced(own_world: World) -> None:
     clock.advance(timedelta(days=2))
     world.score({})
     world.score({})
-    machine = datetime.now(UTC)
+    # Rounded up: cut to a second, a minute's first one would leave that whole minute out.
+    machine = datetime.now(UTC) + timedelta(seconds=1)
     last_hour = f"{machine - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}/{machine:%Y-%m-%dT%H:%M:%SZ}"
     then = f"{before - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}/{before + timedelta(hours=23):%Y-%m-%dT%H:%M:%SZ}"
     # The machine's last hour is the lab's; a window that is not near the machine's now is lab time.
