@@ -1,14 +1,16 @@
 """Who is calling, and the one place that says whether they may.
 
-A dialect verifies the signature or token and makes the :class:`Caller`; :class:`Access` decides. Until permissions
-are enforced it says yes to every valid credential and no to a missing or wrong one.
+A dialect verifies the signature or token and makes the :class:`Caller`; :class:`Access` decides, by the model of
+permissions that the caller's cloud has given it. It says no to a missing or wrong credential whatever the model.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
-from labkit.cloud.engine.errors import Unauthenticated
+from labkit.cloud.engine.errors import Denied, Unauthenticated
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +29,51 @@ class Caller:
     credential: str = ""
 
 
-class Access:
-    """Says yes or no to one action of one caller on one resource."""
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Yes, or no with the sentence and, where the cloud has several, the error code that its clients are told."""
 
-    def authorize(self, caller: Caller | None, action: str, resource: str = "*") -> Caller:
-        """Returns the caller, or raises :class:`Unauthenticated`.
+    allowed: bool
+    message: str = ""
+    code: str | None = None
+
+
+ALLOWED = Decision(True)
+
+
+class Model(Protocol):
+    """How one cloud decides: its policies, roles and bindings, asked about one action on one resource."""
+
+    def decide(self, caller: Caller, action: str, resource: str, context: Mapping[str, Any]) -> Decision:
+        """The decision; raises :class:`Unsupported` for a condition or feature that the kit does not evaluate.
+
+        ``context`` holds what the cloud's conditions may ask about (AWS's condition keys, an object's name), by the
+        cloud's own names.
+        """
+
+
+class Access:
+    """Says yes or no to one action of one caller on one resource. A cloud without a model allows every caller."""
+
+    def __init__(self) -> None:
+        self._models: dict[str, Model] = {}
+
+    def use(self, cloud: str, model: Model) -> None:
+        """From now on ``model`` decides what callers of ``cloud`` may do."""
+        self._models[cloud] = model
+
+    def authorize(
+        self, caller: Caller | None, action: str, resource: str = "*", context: Mapping[str, Any] | None = None
+    ) -> Caller:
+        """Returns the caller, or raises :class:`Unauthenticated` or :class:`Denied`.
 
         ``action`` and ``resource`` are written as the cloud's policies write them (``sagemaker:CreateEndpoint``,
-        ``arn:aws:sagemaker:...``): they are what a policy will be asked about.
+        ``arn:aws:sagemaker:...``): they are what a policy is asked about.
         """
         if caller is None:
             raise Unauthenticated(f"{action} was sent without a credential.")
+        if model := self._models.get(caller.cloud):
+            decision = model.decide(caller, action, resource, context or {})
+            if not decision.allowed:
+                raise Denied(decision.message, code=decision.code)
         return caller
