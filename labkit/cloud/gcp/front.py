@@ -50,6 +50,7 @@ SERVICES = {
     "google.cloud.aiplatform.v1.ModelService": "vertex_models",
     "google.cloud.aiplatform.v1.EndpointService": "vertex_endpoints",
     "google.cloud.aiplatform.v1.PredictionService": "prediction",
+    "google.cloud.aiplatform.v1.MetadataService": "metadata_service",
     "google.monitoring.v3.MetricService": "monitoring",
     "google.logging.v2.LoggingServiceV2": "logging_service",
 }
