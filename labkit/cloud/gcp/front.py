@@ -51,6 +51,7 @@ SERVICES = {
     "google.cloud.aiplatform.v1.EndpointService": "vertex_endpoints",
     "google.cloud.aiplatform.v1.PredictionService": "prediction",
     "google.cloud.aiplatform.v1.MetadataService": "metadata_service",
+    "google.cloud.aiplatform.v1.TensorboardService": "tensorboards",
     "google.monitoring.v3.MetricService": "monitoring",
     "google.logging.v2.LoggingServiceV2": "logging_service",
 }
