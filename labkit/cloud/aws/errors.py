@@ -14,12 +14,35 @@ from labkit.cloud.aws.signature import Credential, Rejected
 from labkit.cloud.engine import errors as engine
 from labkit.cloud.http import Response
 
-#: Family of services that word errors alike. ``sagemaker-runtime`` alone speaks rest-json.
-FAMILIES = {"s3": "s3", "iam": "query", "sts": "query", "sagemaker-runtime": "rest-json"}
+#: Family of services that word errors alike.
+FAMILIES = {
+    "s3": "s3",
+    "iam": "query",
+    "sts": "query",
+    "sns": "query",
+    "sagemaker-runtime": "rest-json",
+    "lambda": "rest-json",
+    "scheduler": "rest-json",
+}
 _NAMESPACES = {
     "iam": "https://iam.amazonaws.com/doc/2010-05-08/",
     "sts": "https://sts.amazonaws.com/doc/2011-06-15/",
+    "sns": "http://sns.amazonaws.com/doc/2010-03-31/",
     "cloudwatch": "http://monitoring.amazonaws.com/doc/2010-08-01/",
+}
+#: SQS's errors by their shape's name -> the code of the query protocol, where the two differ.
+QUEUE_CODES = {
+    "BatchEntryIdsNotDistinct": "AWS.SimpleQueueService.BatchEntryIdsNotDistinct",
+    "BatchRequestTooLong": "AWS.SimpleQueueService.BatchRequestTooLong",
+    "EmptyBatchRequest": "AWS.SimpleQueueService.EmptyBatchRequest",
+    "InvalidBatchEntryId": "AWS.SimpleQueueService.InvalidBatchEntryId",
+    "MessageNotInflight": "AWS.SimpleQueueService.MessageNotInflight",
+    "PurgeQueueInProgress": "AWS.SimpleQueueService.PurgeQueueInProgress",
+    "QueueDeletedRecently": "AWS.SimpleQueueService.QueueDeletedRecently",
+    "QueueDoesNotExist": "AWS.SimpleQueueService.NonExistentQueue",
+    "QueueNameExists": "QueueAlreadyExists",
+    "TooManyEntriesInBatchRequest": "AWS.SimpleQueueService.TooManyEntriesInBatchRequest",
+    "UnsupportedOperation": "AWS.SimpleQueueService.UnsupportedOperation",
 }
 _MISMATCH = "The request signature we calculated does not match the signature you provided. Check "
 
@@ -108,6 +131,29 @@ _PER_SERVICE: dict[str, dict[type[engine.CloudError], tuple[str, int]]] = {
         engine.Invalid: ("InvalidParameterException", 400),
         engine.Conflict: ("ResourceAlreadyExistsException", 400),
         engine.Unauthenticated: ("MissingAuthenticationTokenException", 400),
+    },
+    "sns": {
+        engine.Invalid: ("InvalidParameter", 400),
+        engine.NotFound: ("NotFound", 404),
+        engine.Denied: ("AuthorizationError", 403),
+        engine.Unauthenticated: ("MissingAuthenticationToken", 403),
+    },
+    "sqs": {
+        engine.Invalid: ("InvalidParameterValue", 400),
+        engine.Denied: ("AccessDenied", 403),
+    },
+    "lambda": {
+        engine.Invalid: ("InvalidParameterValueException", 400),
+        engine.NotFound: ("ResourceNotFoundException", 404),
+        engine.Conflict: ("ResourceConflictException", 409),
+        engine.Denied: ("AccessDeniedException", 403),
+        engine.Throttled: ("TooManyRequestsException", 429),
+        engine.Unavailable: ("ServiceException", 500),
+    },
+    "scheduler": {
+        engine.NotFound: ("ResourceNotFoundException", 404),
+        engine.Conflict: ("ConflictException", 409),
+        engine.Denied: ("AccessDeniedException", 403),
     },
     "ecr": {
         engine.Invalid: ("InvalidParameterException", 400),
@@ -349,7 +395,13 @@ def _json(error: AwsError, service: str, request_id: str) -> Response:
     if service == "cloudwatch":
         content_type = "application/x-amz-json-1.0"
         headers.append(("x-amzn-query-error", f"{error.code};{'Sender' if error.status < 500 else 'Receiver'}"))
-    elif service == "sagemaker-runtime":
+    elif service == "sqs":
+        # Clients know SQS's errors by the codes of its older protocol.
+        content_type = "application/x-amz-json-1.0"
+        code = QUEUE_CODES.get(error.code, error.code)
+        document["__type"] = f"com.amazonaws.sqs#{error.code}"
+        headers.append(("x-amzn-query-error", f"{code};{'Sender' if error.status < 500 else 'Receiver'}"))
+    elif family(service) == "rest-json":
         content_type = "application/json"
         del document["__type"]
     headers.append(("content-type", content_type))

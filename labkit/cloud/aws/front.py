@@ -168,7 +168,7 @@ class AwsCloud:
         if not isinstance(target, Target):
             refusal = target or Refusal(f"{request.host} is no host of AWS.")
             call = Call(self, request, request_id, Target(request.host, ""))
-            self._record(call, 501, AwsError("NotImplemented", refusal.sentence, 501))
+            self.record(call, 501, AwsError("NotImplemented", refusal.sentence, 501))
             return errors.refused_host(refusal.sentence, refusal.protocol, request_id)
         if target.service == hosts.REGISTRY:
             return _registry()
@@ -183,9 +183,9 @@ class AwsCloud:
             log.exception("%s:%s failed", call.service, call.operation or "?")
             failure = _bug(call, error)
         else:
-            self._record(call, response.status)
+            self.record(call, response.status)
             return response
-        self._record(call, failure.status, failure)
+        self.record(call, failure.status, failure)
         return errors.response(failure, call.service, call.protocol, request_id, head=request.method == "HEAD")
 
     def inventory(self) -> dict[str, list[str]]:
@@ -245,7 +245,7 @@ class AwsCloud:
         moto_request = storage.moto_request(call) if call.service == "s3" else None
         operation = protocols.find(call.service, call.request, moto_request)
         call.operation, call.protocol = operation.name, operation.protocol
-        module = _own(call.service)
+        module = own(call.service)
         function = module.OPERATIONS.get(operation.name)
         served = function is not None or operation.name in ALLOWED.get(call.service, {})
         try:
@@ -257,7 +257,7 @@ class AwsCloud:
         call.parameters = protocols.redacted(operation, parameters)
         if prepare := getattr(module, "prepare", None):
             prepare(call, parameters)
-        self._authorize(call, parameters)
+        self.authorize(call, parameters)
         if not served:
             raise errors.refusal(call.service, operation.name)
         if operation.model.input_shape is not None and call.service != "s3":
@@ -313,7 +313,7 @@ class AwsCloud:
             self.identities.note_use(key.access_key, self.engine.clock.now(), used_for, call.region)
         return payload.body
 
-    def _authorize(self, call: Call, parameters: Mapping[str, Any]) -> None:
+    def authorize(self, call: Call, parameters: Mapping[str, Any]) -> None:
         """Asks ``engine.access`` for everything that the call does."""
         needs = resources.needs(
             call.service, call.operation, parameters, call.account, call.region, self.identities.arn_of
@@ -333,14 +333,14 @@ class AwsCloud:
         try:
             return moto_base.call(call.service, call.operation, moto_request, call.request_id)
         except AwsError as error:
-            if reword := getattr(_own(call.service), "reword", None):
+            if reword := getattr(own(call.service), "reword", None):
                 error.message = reword(error.message)
             raise
         finally:
             if call.service == "iam" and not resources.is_read_only(call.operation):
                 self.identities.forget_changed()
 
-    def _record(self, call: Call, status: int, failure: AwsError | None = None) -> None:
+    def record(self, call: Call, status: int, failure: AwsError | None = None) -> None:
         """Writes the call to the audit trail."""
         call.operation = call.operation or protocols.asked(call.service, call.request)
         self.engine.audit.record(
@@ -368,8 +368,8 @@ class AwsCloud:
         """A call of SageMaker's runtime: no moto, no model of the whole service on its way."""
         name, parameters = runtime.find(call)
         call.operation = name
-        self._authorize(call, parameters)
-        function = _own(call.service).OPERATIONS.get(name)
+        self.authorize(call, parameters)
+        function = own(call.service).OPERATIONS.get(name)
         if function is None:
             raise errors.refusal(call.service, name)
         result = function(call, parameters)
@@ -391,7 +391,7 @@ class AwsCloud:
 
 
 @lru_cache(maxsize=16)
-def _own(service: str) -> Any:
+def own(service: str) -> Any:
     """The module with the kit's own functions of a service.
 
     ``OPERATIONS`` is its table from operation to function. Where it has them, ``prepare(call, parameters)`` is called

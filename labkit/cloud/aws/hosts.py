@@ -162,7 +162,9 @@ def _resolve(name: str) -> Target | Refusal:
 def in_region(target: Target) -> Target | Refusal:
     """The target, unless its region is none of AWS's."""
     if why := unknown_region(target.region):
-        return Refusal(why, {"s3": "rest-xml", "iam": "query", "sts": "query"}.get(target.service, "json"))
+        return Refusal(
+            why, {"s3": "rest-xml", "iam": "query", "sts": "query", "sns": "query"}.get(target.service, "json")
+        )
     return target
 
 

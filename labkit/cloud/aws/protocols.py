@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
+from labkit.cloud.aws import rest_json
 from labkit.cloud.aws.errors import AwsError
+from labkit.cloud.aws.json_values import document, from_json, scalar, to_json
 from labkit.cloud.http import Request, Response
 
 if TYPE_CHECKING:
-    from botocore.model import Shape
     from moto.core.model import OperationModel, ServiceModel
     from moto.core.request import Request as MotoRequest
 
@@ -53,9 +53,9 @@ def protocol_of(service: str, request: Request) -> str:
     """The protocol that a request speaks, as far as it can be told before its operation is known."""
     if service == "s3":
         return "rest-xml"
-    if service in ("iam", "sts"):
+    if service in ("iam", "sts", "sns"):
         return "query"
-    if service == "sagemaker-runtime":
+    if service == "sagemaker-runtime" or service in rest_json.SERVICES:
         return "rest-json"
     content_type = request.headers.get("content-type")
     return (
@@ -65,7 +65,7 @@ def protocol_of(service: str, request: Request) -> str:
 
 def asked(service: str, request: Request) -> str:
     """What a request calls its operation, for the record of one that went no further; ``""`` when it cannot be told."""
-    if service in ("s3", "sagemaker-runtime"):
+    if service in ("s3", "sagemaker-runtime") or service in rest_json.SERVICES:
         return ""
     if target := request.headers.get("x-amz-target"):
         return target.rpartition(".")[2][:100]
@@ -80,6 +80,9 @@ def find(service: str, request: Request, moto_request: MotoRequest | None = None
     protocol = protocol_of(service, request)
     if moto_request is not None:
         return _rest(service, protocol, moto_request)
+    if protocol == "rest-json":
+        model, labels = rest_json.find(model_of(service), request)
+        return Operation(service, model.name, protocol, model, labels)
     if protocol == "query":
         return _query(service, request)
     return _json(service, request)
@@ -159,7 +162,9 @@ def parse(
     if shape is None:
         return {}
     if operation.protocol == "json":
-        return _parse_json_body(body, shape)
+        return from_json(shape, document(body))
+    if operation.protocol == "rest-json":
+        return rest_json.parse(shape, request, body, operation.uri)
     from moto.core.parse import PROTOCOL_PARSERS, RequestParserError
 
     if moto_request is not None:
@@ -190,90 +195,6 @@ def parse(
     return parsed
 
 
-def _parse_json_body(body: bytes, shape: Shape) -> dict[str, Any]:
-    try:
-        document = json.loads(body or b"{}")
-    except ValueError:
-        raise AwsError("SerializationException", "The request's body is no valid JSON.", 400) from None
-    if not isinstance(document, dict):
-        raise AwsError("SerializationException", "Start of structure or map expected at the top of the body.", 400)
-    return _from_json(shape, document)
-
-
-_JSON_NAMES = {
-    str: "STRING_VALUE",
-    bool: "TRUE_VALUE",
-    int: "NUMBER_VALUE",
-    float: "DECIMAL_VALUE",
-    list: "START_ARRAY",
-}
-_JSON_TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
-    "string": ("a String", (str,)),
-    "integer": ("an Integer", (int, float)),
-    "long": ("a Long", (int, float)),
-    "float": ("a Float", (int, float)),
-    "double": ("a Double", (int, float)),
-    "boolean": ("a Boolean", (bool,)),
-    "blob": ("a Blob", (str,)),
-}
-
-
-def _from_json(shape: Any, value: Any) -> Any:
-    """A JSON value as the model's type. Members that the model does not have are left out, as AWS does."""
-    kind = shape.type_name
-    if kind == "structure":
-        if getattr(shape, "is_document_type", False):
-            return value
-        _expect(value, dict)
-        return {
-            name: _from_json(member, value[wire])
-            for name, member in shape.members.items()
-            if value.get(wire := member.serialization.get("name", name)) is not None
-        }
-    if kind == "list":
-        _expect(value, list)
-        return [_from_json(shape.member, item) for item in value]
-    if kind == "map":
-        _expect(value, dict)
-        return {key: _from_json(shape.value, item) for key, item in value.items() if item is not None}
-    if kind == "timestamp":
-        return _timestamp(value)
-    name, types = _JSON_TYPES[kind]
-    if not isinstance(value, types) or (isinstance(value, bool) and kind != "boolean"):
-        if isinstance(value, dict):
-            raise AwsError("SerializationException", "Start of structure or map found where not expected.", 400)
-        what = _JSON_NAMES.get(type(value), "NULL_VALUE")
-        raise AwsError("SerializationException", f"{what} can not be converted to {name}", 400)
-    if isinstance(value, str) and kind == "blob":
-        try:
-            return b64decode(value, validate=True)
-        except ValueError:
-            raise AwsError("SerializationException", "A blob in the request is no valid base64.", 400) from None
-    return int(value) if isinstance(value, float) and kind in ("integer", "long") else value
-
-
-def _expect(value: Any, kind: type) -> None:
-    if isinstance(value, kind):
-        return
-    if kind is dict:
-        raise AwsError("SerializationException", "Unexpected value where a structure or map was expected.", 400)
-    message = (
-        "Start of structure or map found where not expected." if isinstance(value, dict) else "Expected list or null"
-    )
-    raise AwsError("SerializationException", message, 400)
-
-
-def _timestamp(value: Any) -> datetime:
-    """Seconds since 1970, or ISO 8601: aware UTC."""
-    try:
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return datetime.fromtimestamp(value, UTC)
-        when = datetime.fromisoformat(value)
-    except (ValueError, TypeError, OverflowError, OSError):
-        raise AwsError("SerializationException", f"{value!r} is no time that can be read.", 400) from None
-    return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
-
-
 # -- results -------------------------------------------------------------------------------------------------------
 
 
@@ -290,39 +211,16 @@ def serialize(operation: Operation, result: Mapping[str, Any] | None, request_id
     """The response to an operation that one of the kit's own functions answered."""
     if operation.protocol == "rest-xml":
         return _rest_xml(operation, result or {}, request_id)
+    if operation.protocol == "rest-json":
+        return rest_json.serialize(operation.model, result or {}, request_id)
     if operation.protocol == "query":
         return _query_xml(operation, result or {}, request_id)
     shape = operation.model.output_shape
-    document = _to_json(shape, result or {}) if shape is not None else {}
+    members = to_json(shape, result or {}) if shape is not None else {}
     version = operation.model.service_model.metadata.get("jsonVersion", "1.1")
     headers = [("x-amzn-requestid", request_id), ("content-type", f"application/x-amz-json-{version}")]
-    body = json.dumps(document, separators=(",", ":")).encode() if shape is not None else b""
+    body = json.dumps(members, separators=(",", ":")).encode() if shape is not None else b""
     return Response(200, headers, body)
-
-
-def _to_json(shape: Any, value: Any) -> Any:
-    """A result's value for JSON: members that the model does not have, and those that are None, are left out."""
-    kind = shape.type_name
-    if kind == "structure":
-        if getattr(shape, "is_document_type", False):
-            return value
-        return {
-            member.serialization.get("name", name): _to_json(member, value[name])
-            for name, member in shape.members.items()
-            if value.get(name) is not None
-        }
-    if kind == "list":
-        return [_to_json(shape.member, item) for item in value]
-    if kind == "map":
-        return {key: _to_json(shape.value, item) for key, item in value.items()}
-    if kind == "timestamp" and isinstance(value, datetime):
-        when = value if value.tzinfo else value.replace(tzinfo=UTC)
-        if shape.serialization.get("timestampFormat") == "iso8601":
-            return f"{when.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-        return round(when.timestamp(), 3)
-    if kind == "blob":
-        return b64encode(value if isinstance(value, bytes) else value.encode()).decode()
-    return value
 
 
 def _query_xml(operation: Operation, result: Mapping[str, Any], request_id: str) -> Response:
@@ -373,7 +271,7 @@ def _located(shape: Any, result: Mapping[str, Any]) -> list[tuple[str, str]]:
             headers += [(traits.get("name", "") + key, item) for key, item in value.items()]
         elif traits.get("location") == "header":
             kind = member.type_name
-            text = formatdate(_aware(value).timestamp(), usegmt=True) if kind == "timestamp" else _scalar(kind, value)
+            text = formatdate(_aware(value).timestamp(), usegmt=True) if kind == "timestamp" else scalar(kind, value)
             headers.append((traits.get("name", name), text))
     return headers
 
@@ -381,14 +279,6 @@ def _located(shape: Any, result: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _aware(when: datetime) -> datetime:
     """A time as moto keeps it (naive UTC) or as the engine does (aware)."""
     return when if when.tzinfo else when.replace(tzinfo=UTC)
-
-
-def _scalar(kind: str, value: Any) -> str:
-    if kind == "boolean":
-        return "true" if value else "false"
-    if kind == "blob":
-        return b64encode(value if isinstance(value, bytes) else value.encode()).decode()
-    return str(value)
 
 
 def _to_xml(shape: Any, value: Any, name: str, xml: list[str], time_format: str) -> None:
@@ -424,7 +314,7 @@ def _to_xml(shape: Any, value: Any, name: str, xml: list[str], time_format: str)
             _to_xml(shape.value, item, shape.value.serialization.get("name", "value"), xml, time_format)
             xml.append("</entry>")
     else:
-        text = f"{_aware(value).astimezone(UTC):{time_format}}" if kind == "timestamp" else _scalar(kind, value)
+        text = f"{_aware(value).astimezone(UTC):{time_format}}" if kind == "timestamp" else scalar(kind, value)
         xml.append(f"<{name}>{escape(text)}")
     xml.append(f"</{name}>")
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
+from labkit.cloud.aws import event_resources
+
 #: One thing to be allowed: (action, resource ARN).
 Need = tuple[str, str]
 
@@ -115,6 +117,8 @@ def needs(
         name = parameters.get("repositoryName") or (parameters.get("repositoryNames") or [""])[0]
         arn = parameters.get("resourceArn") or (f"arn:aws:ecr:{region}:{account}:repository/{name}" if name else "*")
         return [(f"ecr:{operation}", str(arn))]
+    if of_service := event_resources.NEEDS.get(service):
+        return of_service(operation, parameters, f"arn:aws:{service}:{region}:{account}")
     return [(f"{service}:{operation}", str(parameters.get("ResourceARN", "*")))]
 
 

@@ -21,6 +21,7 @@ CODES = {
     "cloudwatch": "ValidationError",
     "logs": "InvalidParameterException",
     "ecr": "InvalidParameterException",
+    "sns": "ValidationError",
 }
 #: Services that word a missing parameter their own way: (code, message).
 MISSING = {

@@ -6,6 +6,7 @@ The conversation is that of :mod:`labkit.cloud.engine.replica`: framed bytes, ne
 from __future__ import annotations
 
 import io
+import os
 import sys
 import time
 import traceback
@@ -19,8 +20,8 @@ from labkit.cloud.engine.replica import pack, unpack
 
 def serve(channel: Connection, adapter: str, options: dict[str, Any], folder: str) -> None:
     """The process's main function; ``adapter`` as :class:`~labkit.cloud.engine.functions.FunctionSpec` says."""
-    sys.stdout = _Lines(sys.stdout.detach(), "utf-8", "replace", line_buffering=True)
-    sys.stderr = _Lines(sys.stderr.detach(), "utf-8", "replace", line_buffering=True)
+    sys.stdout = _Lines(os.fdopen(1, "wb", closefd=False), "utf-8", "replace", line_buffering=True)
+    sys.stderr = _Lines(os.fdopen(2, "wb", closefd=False), "utf-8", "replace", line_buffering=True)
     module, _, name = adapter.partition(":")
     started = time.perf_counter()
     handler = getattr(import_module(module), name)(Path(folder), **options)
