@@ -51,6 +51,7 @@ OWN = {
     "s3": "s3",
     "iam": "iam",
     "ecr": "ecr",
+    "lambda": "lambda_service",
 }
 #: Where a process started by the clouds asks for its role's credentials, on the plain front.
 CREDENTIALS_PATH = "/_aws/credentials"
@@ -197,7 +198,7 @@ class AwsCloud:
             found["roles"] = sorted(role.name for role in records.roles.values())
             found["users"] = sorted(set(records.users) - {LEARNER})
             found["policies"] = sorted(p.name for p in records.managed_policies.values() if ":aws:policy/" not in p.arn)
-        for service in ("sagemaker", "logs"):
+        for service in ("sagemaker", "logs", "lambda"):
             if lister := getattr(sys.modules.get(f"{__package__}.{OWN[service]}"), "inventory", None):
                 found |= lister(self)
         return {kind: names for kind, names in found.items() if names}

@@ -28,6 +28,7 @@ PREFIXES = {
     "runtime.sagemaker": "sagemaker-runtime",
     "monitoring": "cloudwatch",
     "logs": "logs",
+    "lambda": "lambda",
 }
 
 #: The name with which a client signs -> boto3's name of the service.
@@ -39,6 +40,7 @@ SIGNING_NAMES = {
     "sagemaker": "sagemaker",
     "monitoring": "cloudwatch",
     "logs": "logs",
+    "lambda": "lambda",
 }
 
 #: boto3's name of each served service -> the name with which its requests are signed.

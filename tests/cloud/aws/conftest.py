@@ -12,6 +12,7 @@ import pytest
 from labkit.cloud.aws import AwsCloud
 from labkit.cloud.engine import Engine
 from tests.cloud.aws import in_process
+from tests.cloud.aws.event_world import EventWorld
 from tests.cloud.aws.sagemaker_world import World
 
 _numbers = itertools.count(1)
@@ -44,3 +45,9 @@ def world(client: Callable[[str], Any]) -> Iterator[World]:
     world = World(client, f"t{next(_numbers)}")
     yield world
     world.close()
+
+
+@pytest.fixture
+def events(cloud: AwsCloud, client: Callable[[str], Any]) -> EventWorld:
+    """Names of the test's own in the module's cloud, for what happens by itself there."""
+    return EventWorld(cloud, client)

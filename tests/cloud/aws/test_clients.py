@@ -70,9 +70,9 @@ def test_the_command_tells_what_is_not_served(name: str) -> None:
     wanted = failed("NotImplemented", "ListBucketMetricsConfigurations", sentence)
     aws("s3", "mb", f"s3://{name}")
     assert aws("s3api", "list-bucket-metrics-configurations", "--bucket", name, fails=True) == wanted
-    sentence = "The local clouds do not serve AWS Lambda yet; see docs/fidelity.md."
-    wanted = failed("NotImplementedException", "ListFunctions", sentence)
-    assert aws("lambda", "list-functions", fails=True) == wanted
+    sentence = "The local clouds do not serve AWS Batch yet; see docs/fidelity.md."
+    wanted = failed("NotImplementedException", "DescribeJobQueues", sentence)
+    assert aws("batch", "describe-job-queues", fails=True) == wanted
     assert "'eu-moon-1' is no AWS region" in aws("--region", "eu-moon-1", "sts", "get-caller-identity", fails=True)
 
 

@@ -177,8 +177,8 @@ def test_the_plain_front_goes_by_the_scope(cloud: AwsCloud) -> None:
     s3.create_bucket(Bucket="a-bucket")
     s3.put_object(Bucket="a-bucket", Key="k", Body=b"x")
     assert s3.get_object(Bucket="a-bucket", Key="k")["Body"].read() == b"x"
-    lambdas = in_process.client(cloud, "lambda", endpoint_url="http://127.0.0.1:4566")
-    assert error(lambdas.list_functions)[2] == "The local clouds do not serve AWS Lambda yet; see docs/fidelity.md."
+    batch = in_process.client(cloud, "batch", endpoint_url="http://127.0.0.1:4566")
+    assert error(batch.describe_job_queues)[2] == "The local clouds do not serve AWS Batch yet; see docs/fidelity.md."
     moon = in_process.client(cloud, "sts", "eu-moon-1", endpoint_url="http://127.0.0.1:4566")
     assert "'eu-moon-1' is no AWS region" in error(moon.get_caller_identity)[2]
 
@@ -292,7 +292,7 @@ def test_an_operation_that_is_not_served(
         ("sns", "us-east-1", "list_topics", "do not serve Amazon Simple Notification Service yet"),
         ("route53", "us-east-1", "list_hosted_zones", "do not serve Amazon Route 53 yet"),
         ("dynamodb", "us-east-1", "list_tables", "do not serve Amazon DynamoDB yet"),
-        ("lambda", "us-east-1", "list_functions", "do not serve AWS Lambda yet"),
+        ("batch", "us-east-1", "describe_job_queues", "do not serve AWS Batch yet"),
         ("sagemaker", "eu-moon-1", "list_endpoints", "'eu-moon-1' is no AWS region"),
         ("s3", "eu-moon-1", "list_buckets", "'eu-moon-1' is no AWS region"),
         ("sts", "us-gov-west-1", "get_caller_identity", "a region of AWS GovCloud"),

@@ -93,7 +93,7 @@ def test_what_is_not_aws(host: str) -> None:
     ("host", "sentence", "protocol"),
     [
         ("bedrock-runtime.us-east-1.amazonaws.com", "do not serve Amazon Bedrock Runtime yet", "rest-json"),
-        ("lambda.us-east-1.amazonaws.com", "do not serve AWS Lambda yet", "rest-json"),
+        ("batch.us-east-1.amazonaws.com", "do not serve AWS Batch yet", "rest-json"),
         ("ec2.us-east-1.amazonaws.com", "do not serve Amazon Elastic Compute Cloud yet", "ec2"),
         ("sns.us-east-1.amazonaws.com", "do not serve Amazon Simple Notification Service yet", "query"),
         ("events.us-east-1.amazonaws.com", "do not serve Amazon EventBridge yet", "json"),

@@ -1,0 +1,58 @@
+"""AWS Lambda: the table from operation to function.
+
+https://docs.aws.amazon.com/lambda/latest/api/API_Operations.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from labkit.cloud.aws import lambda_functions, lambda_invoke, lambda_permissions, lambda_versions
+from labkit.cloud.aws.lambda_state import CONCURRENCY, State
+
+if TYPE_CHECKING:
+    from labkit.cloud.aws.front import AwsCloud, Call
+
+SERVICE = "lambda"
+
+OPERATIONS: dict[str, Callable[[Call, dict[str, Any]], dict[str, Any] | None]] = {
+    "AddPermission": lambda_permissions.add_permission,
+    "CreateAlias": lambda_versions.create_alias,
+    "CreateFunction": lambda_functions.create_function,
+    "DeleteAlias": lambda_versions.delete_alias,
+    "DeleteFunction": lambda_functions.delete_function,
+    "DeleteFunctionConcurrency": lambda_functions.delete_function_concurrency,
+    "GetAccountSettings": lambda_functions.get_account_settings,
+    "GetAlias": lambda_versions.get_alias,
+    "GetFunction": lambda_functions.get_function,
+    "GetFunctionConcurrency": lambda_functions.get_function_concurrency,
+    "GetFunctionConfiguration": lambda_functions.get_function_configuration,
+    "GetPolicy": lambda_permissions.get_policy,
+    "Invoke": lambda_invoke.invoke,
+    "ListAliases": lambda_versions.list_aliases,
+    "ListFunctions": lambda_functions.list_functions,
+    "ListTags": lambda_functions.list_tags,
+    "ListVersionsByFunction": lambda_functions.list_versions_by_function,
+    "PublishVersion": lambda_versions.publish_version,
+    "PutFunctionConcurrency": lambda_functions.put_function_concurrency,
+    "RemovePermission": lambda_permissions.remove_permission,
+    "TagResource": lambda_functions.tag_resource,
+    "UntagResource": lambda_functions.untag_resource,
+    "UpdateAlias": lambda_versions.update_alias,
+    "UpdateFunctionCode": lambda_functions.update_function_code,
+    "UpdateFunctionConfiguration": lambda_functions.update_function_configuration,
+}
+SHAPE_ONLY = frozenset(("ListTags", "TagResource", "UntagResource"))
+NOTES = {
+    "CreateFunction": "zip archives, also from S3; the runtimes of Python, each on this environment's own Python and "
+    "packages; no layers, images, file systems, VPCs, SnapStart, tracing, JSON logs or code signing; a function's "
+    "code lies in LAMBDA_TASK_ROOT, not in /var/task",
+    "GetFunction": "without the address to download the code from",
+    "Invoke": f"{CONCURRENCY} events at once in an account; memory is what the process uses of its own",
+}
+
+
+def inventory(cloud: AwsCloud) -> dict[str, list[str]]:
+    """The functions there are, in every region."""
+    return {"functions": sorted(name for state in cloud.stores(State) for name in state.functions)}
