@@ -29,6 +29,7 @@ PREFIXES = {
     "monitoring": "cloudwatch",
     "logs": "logs",
     "lambda": "lambda",
+    "sqs": "sqs",
 }
 
 #: The name with which a client signs -> boto3's name of the service.
@@ -41,6 +42,7 @@ SIGNING_NAMES = {
     "monitoring": "cloudwatch",
     "logs": "logs",
     "lambda": "lambda",
+    "sqs": "sqs",
 }
 
 #: boto3's name of each served service -> the name with which its requests are signed.

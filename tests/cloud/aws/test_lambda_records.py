@@ -147,10 +147,10 @@ UNZIP = "Could not unzip uploaded file. Please check your file, then try to uplo
         ({"Runtime": "python9"}, 400, "ValidationException", "Value 'python9' at 'runtime' failed to satisfy"),
         ({"Runtime": "nodejs22.x"}, 501, "NotImplementedException", "do not serve the runtime nodejs22.x"),
         (
-            {"Layers": ["arn:aws:lambda:us-east-1:1:layer:a:1"]},
+            {"TracingConfig": {"Mode": "Active"}},
             501,
             "NotImplementedException",
-            "do not serve Layers in",
+            "do not serve active tracing in",
         ),
         ({"PackageType": "Image"}, 501, "NotImplementedException", "do not serve container images"),
         (
