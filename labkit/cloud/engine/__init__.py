@@ -11,6 +11,7 @@ from pathlib import Path
 from labkit.cloud.engine.access import Access
 from labkit.cloud.engine.audit import Audit
 from labkit.cloud.engine.clock import Clock
+from labkit.cloud.engine.jobs import Jobs
 from labkit.cloud.engine.launcher import USUAL_IMPORTS, Launcher
 from labkit.cloud.engine.logs import Logs
 from labkit.cloud.engine.metrics import Metrics
@@ -27,14 +28,17 @@ class Engine:
         self.metrics = Metrics(self.clock)
         self.logs = Logs(self.clock)
         self.launcher = Launcher(preload)
+        self.jobs = Jobs(self.clock, self.launcher)
 
     def reset(self) -> None:
-        """Forgets what was recorded. The clock goes on: time never runs backwards."""
+        """Ends what runs and forgets what was recorded. The clock goes on: time never runs backwards."""
+        self.jobs.clear()
         self.audit.clear()
         self.metrics.clear()
         self.logs.clear()
 
     def close(self) -> None:
         """Ends every process and stops the clock."""
+        self.jobs.close()
         self.launcher.close()
         self.clock.close()

@@ -44,6 +44,7 @@ USUAL_IMPORTS = (
     "sklearn.pipeline",
     "sklearn.preprocessing",
     "labkit.cloud.engine.replica",
+    "labkit.cloud.engine.job_worker",
 )
 
 #: A line longer than this is handed on in pieces (bytes).
@@ -105,6 +106,11 @@ class Launched:
         """Ends the process and everything below it, without asking."""
         with self._life_lock, contextlib.suppress(OSError):
             self._life.send_bytes(b"kill")
+
+    def signal(self, number: int) -> None:
+        """Sends a signal to the process and its group; nothing happens if it has ended."""
+        with self._life_lock, contextlib.suppress(OSError):
+            self._life.send_bytes(b"signal %d" % number)
 
     def when_ended(self, action: Callable[[], None]) -> None:
         """Calls ``action`` from the launcher's thread when the process has ended, or now if it has."""
@@ -314,13 +320,27 @@ def _guard(name: str, plain: tuple[Any, ...], channel: Connection, life: Connect
         with selectors.DefaultSelector() as selector:
             selector.register(life, selectors.EVENT_READ)
             selector.register(wake_read, selectors.EVENT_READ)
-            while code is None and not any(key.fileobj is life for key, _ in selector.select()):
-                os.read(wake_read, 4096)
-                code = _reap(child)
+            while code is None:
+                ready = {key.fileobj for key, _ in selector.select()}
+                if life in ready and not _passed_on(life.recv_bytes(), child):
+                    break
+                if wake_read in ready:
+                    os.read(wake_read, 4096)
+                    code = _reap(child)
     killed = _kill_all_below(child)
     with contextlib.suppress(OSError):
         life.send_bytes(str(killed if code is None else code).encode())
     os._exit(0)
+
+
+def _passed_on(message: bytes, child: int) -> bool:
+    """Sends the child's group the signal that the server asks for; False if it asks for the end."""
+    if not message.startswith(b"signal "):
+        return False
+    # The child is not collected yet, so that the number of its group is no other's.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child, int(message[7:]))
+    return True
 
 
 def _reap(child: int) -> int | None:
