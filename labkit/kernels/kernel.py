@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -98,15 +98,21 @@ class RefusalLog(threading.Thread):
                 print(f"Refused: {refusal['why']}", file=self._log, flush=True)
 
 
-def run(arguments: Sequence[str]) -> None:
-    """Runs the kernel to its end."""
+def run(arguments: Sequence[str], *, watched: bool = False, prepare: Callable[[], None] = lambda: None) -> None:
+    """Runs the kernel to its end.
+
+    ``watched`` says that the process ends with the one that started it already; ``prepare`` is called once the
+    environment is the lab's.
+    """
     # IPython's kernel takes standard error for itself, as a cell's output; the copy goes on to Jupyter's log.
     log = os.fdopen(os.dup(2), "w")
     entered = enter(os.environ, log)
     # Imported here: what a library reads from the environment at its import is then the lab's.
     from ipykernel.kernelapp import IPKernelApp
 
-    app = IPKernelApp.instance()
+    prepare()
+    # 1 is no parent that could end, and is not watched.
+    app = IPKernelApp.instance(**({"parent_handle": 1} if watched else {}))
     # Its sockets are on loopback and its messages are signed, so this warning would only worry.
     app.log.addFilter(lambda record: "without encryption" not in record.getMessage())
     app.initialize(list(arguments))
