@@ -36,9 +36,16 @@ class GcsFolder:
         return self._folder / uri.removeprefix("gs://")
 
     def fetch(self, uri: str) -> None:
-        """Copies the object of a URI, or those below it. Raises where the account may not read one of them."""
+        """Copies the object of a URI, or those below it. Raises where the account may not read one of them.
+
+        Where there is nothing the code finds nothing, as below a mounted bucket.
+        """
         bucket, _, name = uri.removeprefix("gs://").partition("/")
-        for found in self._buckets.names(bucket, name.rstrip("/")):
+        try:
+            names = self._buckets.names(bucket, name.rstrip("/"))
+        except GcpError:
+            return
+        for found in names:
             if found == name.rstrip("/") or found.startswith(f"{name.rstrip('/')}/" if name else ""):
                 self._authorize("storage.objects.get", _resource(bucket, found))
                 self._copy(bucket, found)

@@ -23,7 +23,6 @@ _LIGHTWEIGHT = re.compile(
     r"_KFP_RUNTIME=true python3 -m kfp\.dsl\.executor_main\s+--component_module_path\s+"
     r'"\$program_path/ephemeral_component\.py"\s+"\$@"\s*'
 )
-_PIP = re.compile(r"-m pip install ([^&|;\n]+)")
 #: Options of pip that are followed by a value.
 _WITH_VALUE = {"--index-url", "-i", "--extra-index-url", "--trusted-host", "--find-links", "-f"}
 
@@ -55,20 +54,28 @@ def lightweight(command: Sequence[str]) -> Lightweight | None:
     command = list(command)
     requirements: list[str] = []
     if command[:2] == ["sh", "-c"] and len(command) > 4 and command[2].rstrip().endswith('&& "$0" "$@"'):
-        for found in _PIP.findall(command[2]):
-            requirements += _packages(shlex.split(found))
+        requirements += _packages(command[2])
         command = command[3:]
     if command[:2] != ["sh", "-ec"] or len(command) < 4 or not _LIGHTWEIGHT.fullmatch(command[2]):
         return None
     return Lightweight(command[3], tuple(requirements), tuple(command[4:]))
 
 
-def _packages(words: Sequence[str]) -> list[str]:
-    found, skip = [], False
-    for word in words:
-        if not skip and not word.startswith("-"):
-            found.append(word)
-        skip = word in _WITH_VALUE
+def _packages(script: str) -> list[str]:
+    """What a script has pip install."""
+    lexer = shlex.shlex(script, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    words = list(lexer)
+    found, installing, skip = [], False, False
+    for number, word in enumerate(words):
+        if words[number - 2 : number + 1] == ["-m", "pip", "install"]:
+            installing = True
+        elif set(word) <= set(";&|()<>"):
+            installing = skip = False
+        elif installing:
+            if not skip and not word.startswith("-"):
+                found.append(word)
+            skip = word in _WITH_VALUE
     return found
 
 

@@ -60,10 +60,10 @@ def inputs(
             given[parameter.name] = typed(parameter, given[parameter.name], task.label)
         elif parameter.default is not None:
             given[parameter.name] = parameter.default
-        elif not parameter.optional and not _is_item(task, parameter.name):
+        elif not parameter.optional and not component.is_dag:
             raise ValueProblem(f"The task {task.label} has no value for its parameter {parameter.name}.")
     for name, definition in component.artifacts.items():
-        if not artifacts.get(name) and not definition.get("isOptional") and not _is_item(task, name):
+        if not artifacts.get(name) and not definition.get("isOptional") and not component.is_dag:
             raise ValueProblem(f"The task {task.label} has no artifact for its input {name}.")
     return Values(given, {name: found for name, found in artifacts.items() if found})
 
@@ -197,10 +197,6 @@ def _artifacts(source: Mapping[str, Any], outer: Values, produced: Produced) -> 
     made = source["taskOutputArtifact"]
     values = produced(made["producerTask"])
     return [] if values is None else values.artifacts.get(made["outputArtifactKey"], [])
-
-
-def _is_item(task: Task, name: str) -> bool:
-    return task.iterator is not None and task.iterator[1].get("itemInput") == name
 
 
 def _read(value: str, where: str) -> Any:

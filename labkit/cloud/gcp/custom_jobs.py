@@ -1,0 +1,180 @@
+"""Vertex AI's JobService: custom jobs, which run a container or a Python package to its end.
+
+https://cloud.google.com/vertex-ai/docs/reference/rpc/google.cloud.aiplatform.v1#jobservice
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from labkit.cloud.gcp import machine_types, schema, training_images
+from labkit.cloud.gcp.custom_job_run import CustomJobRun
+from labkit.cloud.gcp.errors import GcpError, invalid, refusal
+from labkit.cloud.gcp.polling import Polling
+from labkit.cloud.gcp.resource_filters import Fields, judge
+from labkit.cloud.gcp.training_accounts import run_as
+from labkit.cloud.gcp.vertex_listing import page
+from labkit.cloud.gcp.vertex_names import check_fields, new_id, problems, split, v1
+
+if TYPE_CHECKING:
+    from labkit.cloud.gcp.front import Call
+
+#: Parts of a job's specification that ask for what the kit does not serve, and what that is.
+_NOT_SERVED = {
+    "persistent_resource_id": "persistent resources",
+    "network": "networks of jobs",
+    "reserved_ip_ranges": "networks of jobs",
+    "psc_interface_config": "networks of jobs",
+    "protected_artifact_location_id": "protected artifacts",
+    "tensorboard": "the upload of a job's tensorboard logs",
+    "enable_web_access": "interactive shells",
+    "enable_dashboard_access": "dashboards of jobs",
+    "models": "jobs that train from models",
+}
+_FIELDS = Fields(times=("create_time", "start_time", "end_time", "update_time"))
+
+
+class CustomJobs:
+    """The custom jobs of one project and location, by id."""
+
+    def __init__(self) -> None:
+        self.runs: dict[str, CustomJobRun] = {}
+        self.lock = threading.RLock()
+
+    def run(self, call: Call, name: str) -> CustomJobRun:
+        found = self.runs.get(split(call, name, "customJobs")[0])
+        if found is None:
+            raise GcpError("NOT_FOUND", "The CustomJob does not exist.")
+        return found
+
+    def inventory(self) -> dict[str, list[str]]:
+        return {"custom jobs": sorted(run.message.display_name for run in self.runs.values())}
+
+    def close(self) -> None:
+        for run in list(self.runs.values()):
+            run.cancel()
+
+
+def create_custom_job(call: Call, request: Any) -> Any:
+    """Starts a job; the answer is the job as it begins."""
+    asked = request.custom_job
+    check_fields(problems(asked, "custom_job"))
+    if asked.HasField("encryption_spec"):
+        raise refusal("customer-managed encryption keys (encryption_spec)")
+    return begin(call, asked.display_name, asked.job_spec, labels=asked.labels).view()
+
+
+def begin(call: Call, display_name: str, spec: Any, *, labels: Any = None, managed: bool = False) -> CustomJobRun:
+    """Starts a job of this specification; raises :class:`GcpError`.
+
+    ``managed`` jobs are part of a training pipeline, and not listed.
+    """
+    check_spec(spec)
+    message = v1.CustomJob(name=f"{call.parent}/customJobs/{new_id()}", display_name=display_name, labels=labels or {})
+    message.job_spec.CopyFrom(spec)
+    message.job_spec.service_account = run_as(call, spec.service_account)
+    run = CustomJobRun(call.cloud, call.project, call.location, message)
+    jobs = call.store(CustomJobs)
+    with jobs.lock:
+        jobs.runs[run.id] = run
+    run.managed = managed
+    run.start()
+    return run
+
+
+def check_spec(spec: Any) -> None:
+    """Raises :class:`GcpError` for a specification that cannot be run, and fills in what was left out."""
+    set_fields = {field.name for field, _ in spec.ListFields()}
+    for field, what in _NOT_SERVED.items():
+        if field in set_fields:
+            raise refusal(f"{what} ({field})")
+    pools = spec.worker_pool_specs
+    if not pools:
+        check_fields([("job_spec.worker_pool_specs", "Required field is not set.")])
+    if len(pools) > 1 or pools[0].replica_count > 1:
+        raise refusal(
+            "distributed jobs", "The local clouds run a job on one machine: use one worker pool with one replica."
+        )
+    pool, path = pools[0], "job_spec.worker_pool_specs[0]"
+    pool.replica_count = pool.replica_count or 1
+    for field, what in (("nfs_mounts", "NFS mounts"), ("lustre_mounts", "Lustre mounts")):
+        if getattr(pool, field):
+            raise refusal(f"{what} ({field})")
+    machine = pool.machine_spec
+    if not machine.machine_type:
+        check_fields([(f"{path}.machine_spec.machine_type", "Required field is not set.")])
+    if machine.accelerator_type or machine.accelerator_count or machine_types.is_accelerated(machine.machine_type):
+        raise refusal(
+            "accelerators", "The local clouds have no accelerators: run the job on n1-standard-4, without any."
+        )
+    if not machine_types.exists(machine.machine_type):
+        raise invalid(
+            f'Machine type "{machine.machine_type}" is not supported. Use one such as {machine_types.examples()}.',
+            f"{path}.machine_spec.machine_type",
+        )
+    kind = pool.WhichOneof("task")
+    if kind is None:
+        check_fields([(path, "One of container_spec and python_package_spec must be set.")])
+    image = pool.container_spec.image_uri if kind == "container_spec" else pool.python_package_spec.executor_image_uri
+    if not image:
+        check_fields([(f"{path}.{kind}", "The URI of an image must be set.")])
+    if why := training_images.refusal(image):
+        raise refusal(image, why)
+    if kind == "python_package_spec" and not (
+        pool.python_package_spec.package_uris and pool.python_package_spec.python_module
+    ):
+        check_fields([(f"{path}.python_package_spec", "package_uris and python_module must be set.")])
+    if kind == "container_spec" and not (pool.container_spec.command or pool.container_spec.args):
+        raise refusal("an image's own entry point", f"{image} is not pulled here: set container_spec.command.")
+    output = spec.base_output_directory.output_uri_prefix
+    if output and not output.startswith("gs://"):
+        check_fields([("job_spec.base_output_directory.output_uri_prefix", "The URI must begin with gs://.")])
+
+
+def get_custom_job(call: Call, request: Any) -> Any:
+    """A job as it is now. One who asks again while nothing has changed is answered when something has, or in 2 s."""
+    run = call.store(CustomJobs).run(call, request.name)
+    call.store(Polling).hold(call, run.name, run.version, run.changed_since)
+    return run.view()
+
+
+def list_custom_jobs(call: Call, request: Any) -> Any:
+    jobs = call.store(CustomJobs)
+    meets = judge(request.filter, _FIELDS)
+    with jobs.lock:
+        shown = [each for run in jobs.runs.values() if not run.managed and meets(each := run.view())]
+    request.filter = ""
+    listed, token = page(shown, request)
+    return v1.ListCustomJobsResponse(custom_jobs=listed, next_page_token=token)
+
+
+def cancel_custom_job(call: Call, request: Any) -> Any:
+    """Asks for the end of a job; nothing changes where it has ended."""
+    call.store(CustomJobs).run(call, request.name).cancel()
+    return schema.message("google.protobuf.Empty")()
+
+
+def delete_custom_job(call: Call, request: Any) -> Any:
+    """Forgets a job that has ended. Long-running."""
+    jobs = call.store(CustomJobs)
+    with jobs.lock:
+        run = jobs.run(call, request.name)
+        if not run.ended.is_set():
+            raise GcpError("FAILED_PRECONDITION", f"The CustomJob {run.name} is {run.state}: cancel it first.")
+        del jobs.runs[run.id]
+    return call.operation(lambda: None, below=run.name)
+
+
+METHODS: dict[str, Callable[[Call, Any], Any]] = {
+    "CreateCustomJob": create_custom_job,
+    "GetCustomJob": get_custom_job,
+    "ListCustomJobs": list_custom_jobs,
+    "CancelCustomJob": cancel_custom_job,
+    "DeleteCustomJob": delete_custom_job,
+}
+NOTES = {
+    "CreateCustomJob": "one replica, in this environment's Python with its packages; accelerators, networks and "
+    "distributed jobs refuse",
+}

@@ -1,0 +1,148 @@
+"""What a pipeline's run leaves in Vertex ML Metadata: contexts, an execution for each task, artifacts and their events.
+
+https://cloud.google.com/vertex-ai/docs/pipelines/lineage
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from labkit.cloud.gcp.metadata_store import MetadataStore, MetadataStores
+from labkit.cloud.gcp.pipeline_values import Artifact, Values
+from labkit.cloud.gcp.vertex_names import new_id, stamp, v1
+
+if TYPE_CHECKING:
+    from labkit.cloud.gcp.front import GcpCloud
+    from labkit.cloud.gcp.projects import Project
+
+#: The beginnings of the metadata's keys under which an execution has what went in and came out.
+INPUT, OUTPUT = "input:", "output:"
+_VERSION = "0.0.1"
+
+
+class Records:
+    """The records of one run of a pipeline; safe to use from any thread."""
+
+    def __init__(self, cloud: GcpCloud, project: Project, location: str) -> None:
+        self._clock = cloud.engine.clock
+        self._stores: MetadataStores = cloud.store(MetadataStores, project.id, location)
+        parent = f"projects/{project.number}/locations/{location}"
+        with self._stores.lock:
+            self._store: MetadataStore = self._stores.default(parent, self._clock.now())
+        self.pipeline: Any = None
+        self.run: Any = None
+
+    def begin(self, pipeline: str, job_id: str, display_name: str, parameters: Mapping[str, Any]) -> None:
+        """Makes the run's contexts and its execution (``system.Run``), whose metadata has the parameters."""
+        now = self._clock.now()
+        with self._stores.lock:
+            whole = self._store.nodes.get(f"{self._store.name}/contexts/{pipeline}")
+            if whole is None:
+                whole = self._context("system.Pipeline", pipeline, pipeline)
+            run = self._context("system.PipelineRun", job_id, display_name)
+            run.parent_contexts.append(whole.name)
+            self.pipeline, self.run = whole, run
+            self._execution = self._store.make(
+                "Execution",
+                now,
+                {f"{INPUT}{name}": value for name, value in parameters.items()},
+                f"{job_id}-run",
+                display_name=display_name,
+                schema_title="system.Run",
+                schema_version=_VERSION,
+                state=v1.Execution.State.Value("RUNNING"),
+            )
+            self._store.add_members(run.name, [self._execution.name])
+
+    def end(self, state: str) -> None:
+        """Ends the run's execution: ``COMPLETE``, ``FAILED`` or ``CANCELLED``."""
+        self._end(self._execution, state)
+
+    def begin_task(self, label: str, schema: str, given: Values) -> Any:
+        """Makes a task's execution, with what goes into it."""
+        now = self._clock.now()
+        with self._stores.lock:
+            execution = self._store.make(
+                "Execution",
+                now,
+                {f"{INPUT}{name}": value for name, value in given.parameters.items()},
+                display_name=label,
+                schema_title=schema,
+                schema_version=_VERSION,
+                state=v1.Execution.State.Value("RUNNING"),
+            )
+            self._store.add_members(self.run.name, [execution.name])
+            self._link(execution, given, "INPUT")
+            return execution
+
+    def end_task(self, execution: Any, state: str, made: Values | None = None) -> None:
+        """Ends a task's execution: ``COMPLETE``, ``CACHED``, ``FAILED`` or ``CANCELLED``, with what came out of it."""
+        with self._stores.lock:
+            if made is not None:
+                execution.metadata.update({f"{OUTPUT}{name}": value for name, value in made.parameters.items()})
+                self._link(execution, made, "OUTPUT")
+        self._end(execution, state)
+
+    def new_name(self) -> str:
+        """The name of an artifact that is about to be made."""
+        return f"{self._store.name}/artifacts/{new_id()}"
+
+    def keep(self, artifact: Artifact, label: str) -> Artifact:
+        """Makes an artifact's record, under its name; returns it as it is kept."""
+        kind = artifact.get("type", {})
+        with self._stores.lock:
+            if artifact["name"] not in self._store.nodes:
+                made = self._store.make(
+                    "Artifact",
+                    self._clock.now(),
+                    artifact.get("metadata", {}),
+                    artifact["name"].rpartition("/")[2],
+                    display_name=label,
+                    uri=artifact.get("uri", ""),
+                    schema_title=kind.get("schemaTitle", "system.Artifact"),
+                    schema_version=kind.get("schemaVersion", _VERSION),
+                    state=v1.Artifact.State.Value("LIVE"),
+                )
+                self._store.add_members(self.run.name, [made.name])
+        return artifact
+
+    def with_uri(self, uri: str, schema: str) -> str | None:
+        """The name of the newest artifact of a schema that has this URI."""
+        with self._stores.lock:
+            found = [
+                each.name for each in self._store.of_kind("Artifact") if each.uri == uri and each.schema_title == schema
+            ]
+        return found[-1] if found else None
+
+    def node(self, name: str) -> Any:
+        """A copy of a node, or None."""
+        with self._stores.lock:
+            held = self._store.nodes.get(name)
+            if held is None:
+                return None
+            copied = type(held)()
+            copied.CopyFrom(held)
+            return copied
+
+    def _context(self, schema: str, identifier: str, label: str) -> Any:
+        return self._store.make(
+            "Context",
+            self._clock.now(),
+            {},
+            identifier,
+            display_name=label,
+            schema_title=schema,
+            schema_version=_VERSION,
+        )
+
+    def _link(self, execution: Any, values: Values, kind: str) -> None:
+        for artifacts in values.artifacts.values():
+            for each in artifacts:
+                if each["name"] in self._store.nodes:
+                    self._store.add_event(execution.name, each["name"], kind, self._clock.now())
+
+    def _end(self, execution: Any, state: str) -> None:
+        with self._stores.lock:
+            execution.state = v1.Execution.State.Value(state)
+            stamp(execution, update_time=self._clock.now())

@@ -1,0 +1,33 @@
+"""The container images in which the local clouds run code for Vertex AI: those that are a Python to run it with.
+
+Nothing is pulled: the code runs in this environment's Python, with its packages.
+https://cloud.google.com/vertex-ai/docs/training/pre-built-containers,
+https://cloud.google.com/deep-learning-containers/docs/choosing-container
+"""
+
+from __future__ import annotations
+
+import re
+
+from labkit.cloud.gcp import prebuilt_images
+
+_SERVED = (
+    re.compile(r"(?:docker\.io/)?(?:library/)?python:3(?:\.\d+)*(?:-(?:slim|bookworm|bullseye|trixie|slim-\w+))?"),
+    re.compile(
+        r"(?:us|europe|asia)-docker\.pkg\.dev/vertex-ai/training/(?:sklearn|scikit-learn|xgboost|tf)-cpu[.\w-]*(?::[\w.-]+)?"
+    ),
+    re.compile(r"gcr\.io/deeplearning-platform-release/(?:base|sklearn|tf\w*)-cpu[.\w-]*(?::[\w.-]+)?"),
+    re.compile(
+        r"(?:us|europe|asia)-docker\.pkg\.dev/deeplearning-platform-release/gcr\.io/base-cpu[.\w-]*(?::[\w.-]+)?"
+    ),
+)
+
+
+def refusal(image: str) -> str:
+    """Why code cannot be run in this image here, or ``""``."""
+    if any(each.fullmatch(image) for each in _SERVED) or not prebuilt_images.refusal(image):
+        return ""
+    return (
+        f"The local clouds have no registry and pull no images, and {image} is not one that they stand in for; use "
+        "python:3.11 or us-docker.pkg.dev/vertex-ai/training/sklearn-cpu.1-6:latest."
+    )
