@@ -52,6 +52,7 @@ OWN = {
     "iam": "iam",
     "ecr": "ecr",
     "lambda": "lambda_service",
+    "sns": "sns",
     "sqs": "sqs",
 }
 #: Where a process started by the clouds asks for its role's credentials, on the plain front.
@@ -199,7 +200,7 @@ class AwsCloud:
             found["roles"] = sorted(role.name for role in records.roles.values())
             found["users"] = sorted(set(records.users) - {LEARNER})
             found["policies"] = sorted(p.name for p in records.managed_policies.values() if ":aws:policy/" not in p.arn)
-        for service in ("sagemaker", "logs", "lambda", "sqs"):
+        for service in ("sagemaker", "logs", "lambda", "sqs", "sns"):
             if lister := getattr(sys.modules.get(f"{__package__}.{OWN[service]}"), "inventory", None):
                 found |= lister(self)
         return {kind: names for kind, names in found.items() if names}

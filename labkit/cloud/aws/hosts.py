@@ -29,6 +29,7 @@ PREFIXES = {
     "monitoring": "cloudwatch",
     "logs": "logs",
     "lambda": "lambda",
+    "sns": "sns",
     "sqs": "sqs",
 }
 
@@ -42,6 +43,7 @@ SIGNING_NAMES = {
     "monitoring": "cloudwatch",
     "logs": "logs",
     "lambda": "lambda",
+    "sns": "sns",
     "sqs": "sqs",
 }
 

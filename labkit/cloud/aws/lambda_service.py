@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from labkit.cloud.aws import lambda_functions, lambda_invoke, lambda_permissions, lambda_versions
+from labkit.cloud.aws.errors import AwsError
 from labkit.cloud.aws.lambda_state import CONCURRENCY, State
+from labkit.cloud.aws.place import Place
 
 if TYPE_CHECKING:
     from labkit.cloud.aws.front import AwsCloud, Call
@@ -51,6 +53,14 @@ NOTES = {
     "GetFunction": "without the address to download the code from",
     "Invoke": f"{CONCURRENCY} events at once in an account; memory is what the process uses of its own",
 }
+
+
+def resource_policy(cloud: AwsCloud, arn: str) -> str | None:
+    """The policy of the function that an ARN names, or None: it has none, or there is no such function."""
+    try:
+        return lambda_permissions.policy_of(Place(cloud, arn.split(":")[3]), arn)
+    except (AwsError, IndexError):
+        return None
 
 
 def inventory(cloud: AwsCloud) -> dict[str, list[str]]:

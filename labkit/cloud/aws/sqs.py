@@ -246,9 +246,12 @@ def list_queue_tags(call: Call, parameters: Parameters) -> Parameters:
     return {"Tags": dict(queue_of(call, parameters).tags) or None}
 
 
-def policy_of(place: Place, arn: str) -> str | None:
-    """The policy of the queue that an ARN names, as JSON; None where it has none. Raises :class:`AwsError`."""
-    return find(place, arn).settings.get("Policy")
+def resource_policy(cloud: AwsCloud, arn: str) -> str | None:
+    """The policy of the queue that an ARN names, or None: it has none, or there is no such queue."""
+    try:
+        return find(Place(cloud, arn.split(":")[3]), arn).settings.get("Policy")
+    except (AwsError, IndexError):
+        return None
 
 
 OPERATIONS = {

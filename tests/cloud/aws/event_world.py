@@ -5,13 +5,18 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import threading
+import time
 import zipfile
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
+
+from botocore.exceptions import ClientError
 
 from labkit.cloud.aws import AwsCloud
 from tests.cloud.aws import in_process
 
+T = TypeVar("T")
 ACCOUNT = "123456789012"
 _numbers = itertools.count(1)
 
@@ -80,6 +85,19 @@ class EventWorld:
     def log_lines(self, function: str) -> list[str]:
         events = self.client("logs").filter_log_events(logGroupName=f"/aws/lambda/{function.rpartition(':')[2]}")
         return [event["message"] for event in events["events"]]
+
+    def eventually(self, ask: Callable[[], T], seconds: float = 20.0) -> T:
+        """What ``ask`` gives, once it gives something: for work that no call waits for."""
+        deadline, pause = time.monotonic() + seconds, threading.Event()
+        while True:
+            try:
+                if found := ask():
+                    return found
+            except ClientError:
+                # What is asked about is not there yet.
+                pass
+            assert time.monotonic() < deadline, "it did not happen"
+            pause.wait(0.01)
 
     def queue(self, name: str = "q", **attributes: str) -> str:
         """The URL of a new queue."""
