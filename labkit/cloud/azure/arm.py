@@ -37,6 +37,8 @@ MODULES = (
     "environments",
     "codes",
     "data_assets",
+    "components",
+    "jobs",
     "computes",
     "online_endpoints",
     "online_deployments",
@@ -57,6 +59,8 @@ _INVENTORY = {
     "Microsoft.MachineLearningServices/workspaces/models": "models",
     "Microsoft.MachineLearningServices/workspaces/environments": "environments",
     "Microsoft.MachineLearningServices/workspaces/data": "data assets",
+    "Microsoft.MachineLearningServices/workspaces/components": "components",
+    "Microsoft.MachineLearningServices/workspaces/jobs": "jobs",
     "Microsoft.MachineLearningServices/workspaces/onlineEndpoints": "endpoints",
     "Microsoft.MachineLearningServices/workspaces/computes": "computes",
 }

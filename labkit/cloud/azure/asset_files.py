@@ -89,6 +89,17 @@ def place_of(cloud: AzureCloud, workspace_id: str, uri: str) -> Place:
     )
 
 
+def datastore_of(cloud: AzureCloud, workspace_id: str, uri: str) -> Resource | None:
+    """The datastore through which an address leads; None for one that names a storage account itself."""
+    if matched := _LONG.fullmatch(uri):
+        workspace_id = (
+            f"/subscriptions/{matched['subscription']}/resourceGroups/{matched['group']}/providers/"
+            f"Microsoft.MachineLearningServices/workspaces/{matched['workspace']}"
+        )
+    matched = matched or _SHORT.fullmatch(uri)
+    return cloud.resources.get(f"{workspace_id}/datastores/{matched['store']}") if matched else None
+
+
 def long(workspace: Resource, uri: Any) -> Any:
     """A datastore's address in full, as Azure keeps it, for one that leaves the workspace out; others as they are."""
     matched = _SHORT.fullmatch(uri) if isinstance(uri, str) else None

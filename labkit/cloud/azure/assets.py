@@ -17,6 +17,7 @@ from labkit.cloud.azure.resources import Resource, parse_id
 from labkit.cloud.azure.routes import MACHINE_LEARNING, WORKSPACE, Route
 from labkit.cloud.azure.shapes import section
 from labkit.cloud.azure.wire import json_response, page
+from labkit.cloud.engine.access import Caller
 from labkit.cloud.http import Response
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Kind:
         self._check_name(call, name)
         with call.cloud.resources.lock:
             existing = call.cloud.resources.get(call.resource)
-            asset = existing or self._new_asset(call, name)
+            asset = existing or self._new_asset(call.workspace_id, name)
             asset.properties = asset.properties | {
                 key: value for key, value in _texts(asked).items() if key in _CHANGEABLE - {"stage"}
             }
@@ -113,10 +114,10 @@ class Kind:
         order = call.query.get("$orderby", "").lower()
         if "asc" not in order.split() and order not in ("createdtime", "createdat"):
             found.reverse()
-        return page(call, [_view(each) for each in found], size=30)
+        return page(call, [view(each) for each in found], size=30)
 
     def get_version(self, call: Call, names: dict[str, str]) -> dict[str, Any]:
-        return _view(self._require(call, names))
+        return view(self._require(call, names))
 
     def put_version(self, call: Call, names: dict[str, str]) -> Response:
         """Makes a version, or changes what may be changed of one."""
@@ -130,7 +131,7 @@ class Kind:
         with call.cloud.resources.lock:
             existing = call.cloud.resources.get(call.resource)
             made = self._change(call, existing, asked) if existing else self._make(call, names, asked)
-        return json_response(200 if existing else 201, _view(made))
+        return json_response(200 if existing else 201, view(made))
 
     def versions(self, cloud: AzureCloud, asset_id: str) -> list[Resource]:
         """An asset's versions, the oldest first."""
@@ -162,8 +163,6 @@ class Kind:
             raise AzureError("UserError", f"The {self.title} {reference} was not found in the workspace.", 404)
         return found
 
-    # -- inside ----------------------------------------------------------------------------------------------------
-
     def _require(self, call: Call, names: Mapping[str, str]) -> Resource:
         found = call.cloud.resources.get(call.resource)
         if found is None:
@@ -182,32 +181,39 @@ class Kind:
             )
             raise call.user_error(message, 400, "InvalidName")
 
-    def _new_asset(self, call: Call, name: str) -> Resource:
-        properties: dict[str, Any] = {"description": None, "tags": {}, "properties": {}, "isArchived": False}
-        asset = Resource(self.id(call.workspace_id, name), properties)
-        asset.touch(call.engine.clock.now(), call.caller)
-        return asset
-
-    def _make(self, call: Call, names: Mapping[str, str], asked: dict[str, Any]) -> Resource:
+    def add(
+        self, cloud: AzureCloud, workspace_id: str, name: str, version: str, properties: dict[str, Any], caller: Caller
+    ) -> Resource:
+        """Makes a version of ``properties`` that are complete, and its asset if need be."""
+        now = cloud.engine.clock.now()
         made = Resource(
-            self.id(call.workspace_id, names["name"], names["version"]),
+            self.id(workspace_id, name, version),
             {
                 "description": None,
                 "tags": {},
                 "properties": {},
                 "isArchived": False,
                 "isAnonymous": False,
-                **self.complete(call, asked),
+                **properties,
                 "provisioningState": "Succeeded",
             },
         )
-        made.touch(call.engine.clock.now(), call.caller)
-        asset_id = self.id(call.workspace_id, names["name"])
-        asset = call.cloud.resources.get(asset_id) or self._new_asset(call, names["name"])
-        asset.touch(call.engine.clock.now(), call.caller)
-        call.cloud.resources.put(asset)
-        call.cloud.resources.put(made)
+        made.touch(now, caller)
+        asset = cloud.resources.get(self.id(workspace_id, name)) or self._new_asset(workspace_id, name)
+        asset.touch(now, caller)
+        cloud.resources.put(asset)
+        cloud.resources.put(made)
         return made
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _new_asset(self, workspace_id: str, name: str) -> Resource:
+        properties: dict[str, Any] = {"description": None, "tags": {}, "properties": {}, "isArchived": False}
+        return Resource(self.id(workspace_id, name), properties)
+
+    def _make(self, call: Call, names: Mapping[str, str], asked: dict[str, Any]) -> Resource:
+        properties = self.complete(call, asked)
+        return self.add(call.cloud, call.workspace_id, names["name"], names["version"], properties, call.caller)
 
     def _is_anonymous(self, cloud: AzureCloud, asset: Resource) -> bool:
         """Whether all versions were submitted as part of something else: no list of names shows them."""
@@ -227,7 +233,7 @@ class Kind:
     def _view_asset(self, call: Call, asset: Resource) -> dict[str, Any]:
         versions = self.versions(call.cloud, asset.id)
         numbers = [int(each.name) for each in versions if each.name.isascii() and each.name.isdigit()]
-        shown = _view(asset)
+        shown = view(asset)
         shown["properties"] = {
             **asset.properties,
             "latestVersion": versions[-1].name if versions else None,
@@ -237,7 +243,7 @@ class Kind:
         return shown
 
 
-def _view(resource: Resource) -> dict[str, Any]:
+def view(resource: Resource) -> dict[str, Any]:
     shown = resource.view()
     shown.pop("tags", None)
     return shown

@@ -10,10 +10,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from labkit.cloud.azure import asset_files, datastores, sas, storage_accounts
-from labkit.cloud.azure.assets import Kind
+from labkit.cloud.azure.assets import Kind, view
 from labkit.cloud.azure.errors import AzureError, refusal
 from labkit.cloud.azure.routes import WORKSPACE, Route
 from labkit.cloud.azure.shapes import text
+from labkit.cloud.azure.wire import page
 
 if TYPE_CHECKING:
     from labkit.cloud.azure.front import Call
@@ -36,6 +37,15 @@ def _conflict(call: Call, version: Resource) -> AzureError:
 
 
 CODES = Kind("codes", "code", ("codeUri",), _complete, _conflict)
+
+
+def list_versions(call: Call, names: dict[str, str]) -> dict[str, Any]:
+    """A page of versions. With ``hash``, those with this content, whatever their name, as on Azure."""
+    wanted = call.query.get("hash")
+    if not wanted:
+        return CODES.list_versions(call, names)
+    known = call.cloud.resources.below(call.workspace_id, f"{CODES.type}/versions")
+    return page(call, [view(each) for each in known if each.properties["properties"].get("hash_sha256") == wanted])
 
 
 def start_pending_upload(call: Call, names: dict[str, str]) -> dict[str, Any]:
@@ -64,6 +74,7 @@ def start_pending_upload(call: Call, names: dict[str, str]) -> dict[str, Any]:
 
 
 ROUTES = [
-    *CODES.routes(),
+    *(route for route in CODES.routes() if route.function != CODES.list_versions),
+    Route("GET", f"{WORKSPACE}/codes/{{name}}/versions", list_versions),
     Route("POST", f"{WORKSPACE}/codes/{{name}}/versions/{{version}}/startPendingUpload", start_pending_upload),
 ]

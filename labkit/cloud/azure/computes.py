@@ -1,4 +1,4 @@
-"""Compute targets: the records of clusters and instances. No machine stands behind them.
+"""Compute targets: clusters, whose nodes jobs wait for, and the records of instances. No machine stands behind them.
 
 https://learn.microsoft.com/rest/api/azureml/compute
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from labkit.cloud.azure import operations
 from labkit.cloud.azure.errors import refusal
 from labkit.cloud.azure.groups import tags_of
+from labkit.cloud.azure.jobs_nodes import Nodes
 from labkit.cloud.azure.resources import Resource
 from labkit.cloud.azure.routes import MACHINE_LEARNING, WORKSPACE, Route
 from labkit.cloud.azure.shapes import section, text
@@ -79,9 +80,12 @@ def put_compute(call: Call, names: dict[str, str]) -> Response:
             "properties": own | given,
         }
         made.tags, made.identity = tags_of(body), section(body, "identity") or None
+        if kind == "AmlCompute":
+            made.state = made.state or Nodes(own["scaleSettings"])
+            made.state.rescale(own["scaleSettings"])
         made.touch(now, call.caller)
         call.cloud.resources.put(made)
-    return json_response(200 if existing else 201, made.view())
+    return json_response(200 if existing else 201, _view(call, made))
 
 
 def patch_compute(call: Call, names: dict[str, str]) -> dict[str, Any]:
@@ -92,22 +96,25 @@ def patch_compute(call: Call, names: dict[str, str]) -> dict[str, Any]:
         raise call.user_error("Only the scaleSettings of an AmlCompute can be changed.", 400, "BadArgument")
     inner = made.properties["properties"]
     made.properties["properties"] = inner | {"scaleSettings": inner["scaleSettings"] | scale}
+    made.state.rescale(made.properties["properties"]["scaleSettings"])
     made.touch(call.engine.clock.now(), call.caller)
-    return made.view()
+    return _view(call, made)
 
 
 def get_compute(call: Call, names: dict[str, str]) -> dict[str, Any]:
-    return _require(call, names).view()
+    return _view(call, _require(call, names))
 
 
 def list_computes(call: Call, names: dict[str, str]) -> dict[str, Any]:
-    return page(call, [each.view() for each in call.cloud.resources.below(call.workspace_id, TYPE)])
+    return page(call, [_view(call, each) for each in call.cloud.resources.below(call.workspace_id, TYPE)])
 
 
 def list_nodes(call: Call, names: dict[str, str]) -> dict[str, Any]:
-    """The cluster's nodes: none."""
-    _require(call, names)
-    return {"nodes": []}
+    """The cluster's nodes: those that jobs run on, and those that wait for one."""
+    nodes = _require(call, names).state
+    counts = nodes.counts(call.engine.clock.now()) if isinstance(nodes, Nodes) else {}
+    states = ["running"] * counts.get("runningNodeCount", 0) + ["idle"] * counts.get("idleNodeCount", 0)
+    return {"nodes": [{"nodeId": f"tvmps_{at:04}", "nodeState": state} for at, state in enumerate(states)]}
 
 
 def delete_compute(call: Call, names: dict[str, str]) -> Response:
@@ -117,6 +124,19 @@ def delete_compute(call: Call, names: dict[str, str]) -> Response:
         call.cloud.resources.delete(call.resource)
 
     return operations.begin(call, work)
+
+
+def _view(call: Call, compute: Resource) -> dict[str, Any]:
+    """A compute as it is now: a cluster with the nodes that it has."""
+    shown = compute.view()
+    if isinstance(compute.state, Nodes):
+        counts = compute.state.counts(call.engine.clock.now())
+        inner = compute.properties["properties"]
+        total = sum(counts.values())
+        nodes = {**inner["nodeStateCounts"], **counts}
+        now = {"currentNodeCount": total, "targetNodeCount": total, "nodeStateCounts": nodes}
+        shown["properties"] = {**compute.properties, "properties": {**inner, **now}}
+    return shown
 
 
 def _require(call: Call, names: dict[str, str]) -> Resource:

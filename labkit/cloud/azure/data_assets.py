@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from labkit.cloud.azure import asset_files
+from labkit.cloud.azure import asset_files, jobs_outputs
 from labkit.cloud.azure.assets import Kind
 from labkit.cloud.azure.errors import AzureError, refusal
 from labkit.cloud.azure.shapes import text
@@ -27,9 +27,11 @@ def _complete(call: Call, asked: dict[str, Any]) -> dict[str, Any]:
         raise call.user_error(f"dataType '{kind}' is not one of {', '.join(_TYPES)}.", 400, "BadArgument")
     if asked.get("autoDeleteSetting"):
         raise refusal("the property autoDeleteSetting of a data asset")
+    if jobs_outputs.is_jobs(uri):
+        uri = jobs_outputs.resolve(call.cloud, call.workspace, uri)
     if not uri.startswith(("http://", "https://")) or ".blob.core.windows.net" in uri:
         asset_files.place_of(call.cloud, call.workspace_id, uri)
-    return {name: value for name, value in asked.items() if value is not None}
+    return {name: value for name, value in {**asked, "dataUri": uri}.items() if value is not None}
 
 
 def _conflict(call: Call, version: Resource) -> AzureError:

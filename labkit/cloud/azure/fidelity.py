@@ -36,6 +36,7 @@ then write this file again.
 _TITLES = {
     "login": "Microsoft Entra ID (login.microsoftonline.com)",
     "scoring": "Scoring (`{endpoint}.{region}.inference.ml.azure.com`)",
+    "workspace": "Services of a workspace (`{region}.api.azureml.ms`)",
     "metrics": "Azure Monitor metrics (`{region}.metrics.monitor.azure.com`)",
     "log-analytics": "Log Analytics (api.loganalytics.io)",
 }

@@ -36,6 +36,7 @@ SERVICES = {
     "login": "login",
     "blob": "blob_service",
     "scoring": "scoring",
+    "workspace": "runs_service",
     "metrics": "monitor_metrics",
     "log-analytics": "monitor_logs",
 }

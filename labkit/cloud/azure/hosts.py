@@ -24,7 +24,8 @@ WHOLE = {
 _BLOB = re.compile(r"(?P<name>[a-z0-9]{3,24})\.blob\.core\.windows\.net")
 _SCORING = re.compile(r"(?P<name>[a-z0-9-]+)\.(?P<region>[a-z0-9]+)\.inference\.ml\.azure\.com")
 _METRICS = re.compile(r"(?P<region>[a-z0-9]+)\.metrics\.monitor\.azure\.com")
-_PATTERNS = {"blob": _BLOB, "scoring": _SCORING, "metrics": _METRICS}
+_WORKSPACE = re.compile(r"(?P<region>[a-z0-9]+)\.api\.azureml\.ms")
+_PATTERNS = {"blob": _BLOB, "scoring": _SCORING, "metrics": _METRICS, "workspace": _WORKSPACE}
 
 #: Ends of host names that belong to Azure and are not served, with what they are.
 _NOT_SERVED = {
@@ -51,7 +52,6 @@ _NOT_SERVED = {
     ".models.ai.azure.com": "serverless endpoints of Azure Machine Learning",
     ".ml.azure.com": "this part of Azure Machine Learning",
     "ml.azure.com": "Azure Machine Learning studio, a web site",
-    ".api.azureml.ms": "the run history and tracking interface of Azure Machine Learning",
     ".azureml.ms": "this part of Azure Machine Learning",
     ".ods.opinsights.azure.com": "the collector of Azure Monitor Logs",
     ".ingest.monitor.azure.com": "the ingestion interface of Azure Monitor",

@@ -142,7 +142,7 @@ class Identities:
         query = {name.lower(): value for name, value in parse_qsl(request.query)}
         if request.method != "GET":
             return _refused(405, f"The identity endpoint does not take {request.method}.")
-        presented = request.headers.get("x-identity-header") or request.headers.get("secret")
+        presented = request.headers.get("x-identity-header") or request.headers.get("secret") or query.get("obo", "")
         identity = self._holder(presented)
         if identity is None:
             return _refused(401, "The X-IDENTITY-HEADER of the request is missing or is not the one of this program.")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from labkit.cloud.azure import asset_files
+from labkit.cloud.azure import asset_files, jobs_outputs
 from labkit.cloud.azure.assets import Kind
 from labkit.cloud.azure.errors import AzureError, refusal
 from labkit.cloud.azure.shapes import section, text
@@ -29,9 +29,12 @@ def _complete(call: Call, asked: dict[str, Any]) -> dict[str, Any]:
     for name in ("defaultDeploymentTemplate", "allowedDeploymentTemplates", "datasets"):
         if asked.get(name):
             raise refusal(f"the property {name} of a model")
+    job = jobs_outputs.job_of(uri)
+    if job:
+        uri = jobs_outputs.resolve(call.cloud, call.workspace, uri).rstrip("/")
     asset_files.place_of(call.cloud, call.workspace_id, uri)
     return {
-        "jobName": None,
+        "jobName": job or None,
         "stage": None,
         **{name: value for name, value in asked.items() if value is not None},
         "modelUri": uri,

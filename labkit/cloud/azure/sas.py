@@ -87,15 +87,28 @@ def verify(
 
 def container_sas(account: str, key: str, container: str, permissions: str, now: datetime, lifetime: timedelta) -> str:
     """A service SAS for a container, as the query of a URL. ``now`` is the machine's time."""
+    return _made(account, key, container, "", permissions, now, lifetime)
+
+
+def blob_sas(
+    account: str, key: str, container: str, blob: str, permissions: str, now: datetime, lifetime: timedelta
+) -> str:
+    """A service SAS for one blob, as the query of a URL. ``now`` is the machine's time."""
+    return _made(account, key, container, blob, permissions, now, lifetime)
+
+
+def _made(
+    account: str, key: str, container: str, blob: str, permissions: str, now: datetime, lifetime: timedelta
+) -> str:
     query = {
         "sv": VERSION,
         "st": f"{now - timedelta(minutes=10):%Y-%m-%dT%H:%M:%SZ}",
         "se": f"{now + lifetime:%Y-%m-%dT%H:%M:%SZ}",
-        "sr": "c",
+        "sr": "b" if blob else "c",
         "sp": permissions,
         "spr": "https",
     }
-    _, texts = _service(query, account, container, "", VERSION)
+    _, texts = _service(query, account, container, blob, VERSION)
     return "&".join(f"{name}={quote(value, safe='')}" for name, value in {**query, "sig": sign(key, texts[0])}.items())
 
 

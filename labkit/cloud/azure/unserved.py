@@ -7,12 +7,12 @@ _MACHINE_LEARNING = (
     " registries/data registries/data/versions registries/environments registries/environments/versions"
     " registries/models registries/models/versions workspaces/batchEndpoints"
     " workspaces/batchEndpoints/deployments workspaces/batchEndpoints/jobs workspaces/capabilityHosts"
-    " workspaces/components workspaces/components/versions workspaces/connections workspaces/endpoints"
+    " workspaces/connections workspaces/endpoints"
     " workspaces/features workspaces/featuresets workspaces/featuresets/versions"
     " workspaces/featurestoreEntities workspaces/featurestoreEntities/versions workspaces/inferencePools"
-    " workspaces/jobs workspaces/labelingJobs workspaces/linkedServices workspaces/marketplaceSubscriptions"
+    " workspaces/labelingJobs workspaces/linkedServices workspaces/marketplaceSubscriptions"
     " workspaces/outboundRules"
-    " workspaces/privateEndpointConnections workspaces/privateLinkResources workspaces/schedules"
+    " workspaces/privateEndpointConnections workspaces/privateLinkResources"
     " workspaces/serverlessEndpoints workspaces/services virtualClusters capacityReservationGroups"
 )
 #: Kinds of resource by namespace, in lower case.

@@ -136,7 +136,7 @@ def test_download(ml: Any, entities: Any, files: Path, model: Any, name: str, tm
         ({"modelUri": "somewhere"}, 400, "somewhere is no address of files"),
         ({"modelUri": "https://example.com/model"}, 400, "is no address of files"),
         ({"modelUri": "https://nosuchacct.blob.core.windows.net/c/model"}, 400, "nosuchacct"),
-        ({"modelUri": "azureml://jobs/j/outputs/model"}, 501, "azureml://jobs/j"),
+        ({"modelUri": "azureml://jobs/j/outputs/model"}, 404, "azureml://jobs/j"),
         ({"modelUri": "azureml://datastores/workspaceblobstore/paths/a", "modelType": "x"}, 400, "modelType 'x'"),
         ({"modelUri": "azureml://datastores/workspaceblobstore/paths/a", "tags": ["x"]}, 400, "tags"),
     ],

@@ -1,0 +1,193 @@
+"""Data on its way to a command and from it: inputs copied from datastores, outputs put where they are to be.
+
+A mount, a download and an upload end in the same files; ``direct`` hands the command an address.
+https://learn.microsoft.com/azure/machine-learning/how-to-read-write-data-v2#modes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from labkit.cloud.azure import (
+    asset_files,
+    jobs_bindings,
+    jobs_errors,
+    jobs_files,
+    jobs_outputs,
+    jobs_registration,
+    storage_accounts,
+)
+from labkit.cloud.azure.asset_files import Place
+from labkit.cloud.azure.errors import AzureError
+from labkit.cloud.azure.front import AzureCloud
+from labkit.cloud.azure.jobs_values import Port, Value
+from labkit.cloud.azure.resources import Resource
+from labkit.cloud.azure.runs import Made, Run
+from labkit.cloud.engine import mounts
+from labkit.cloud.engine.access import Caller
+from labkit.cloud.engine.audit import Event
+from labkit.cloud.engine.errors import CloudError
+
+_BLOBS = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs"
+
+
+class Room:
+    """The folders of one command. ``shown`` are the paths under which the command sees real ones."""
+
+    def __init__(self, folder: Path, shown: Mapping[str, Path]) -> None:
+        self.shown = shown
+        self.code = folder / "exe" / "wd"
+        self.data = folder / "cap" / "data-capability" / "wd"
+        self.home = folder / "tmp"
+        for each in (self.code, self.data, self.home):
+            each.mkdir(parents=True)
+
+    def seen(self, path: Path) -> str:
+        """A real path as the command sees it."""
+        return str(mounts.seen(path, self.shown))
+
+
+class Delivery:
+    """The data of one run. ``caller`` is who reads and writes where a datastore has no credentials of its own.
+
+    ``store`` is the datastore of outputs that say nothing else.
+    """
+
+    def __init__(
+        self, cloud: AzureCloud, workspace: Resource, caller: Caller, run: Run, store: str, room: Room
+    ) -> None:
+        self.cloud = cloud
+        self.workspace = workspace
+        self.caller = caller
+        self.run = run
+        self.store = store
+        self.room = room
+        self._written: dict[str, Path] = {}
+
+    def inputs(self, values: Mapping[str, Value]) -> dict[str, str]:
+        """Brings the inputs; answers what the command reads in place of ``${{inputs.NAME}}``."""
+        texts = {}
+        for name, value in values.items():
+            if value.is_literal:
+                texts[f"inputs.{name}"] = value.text
+                continue
+            uri = asset_files.long(self.workspace, value.text)
+            self.run.inputs[name] = Made(value.kind, uri, value.asset or uri, mode=value.mode)
+            texts[f"inputs.{name}"] = (
+                uri if value.mode == "direct" else self.room.seen(self._bring(name, value.kind, uri))
+            )
+        return texts
+
+    def outputs(self, ports: Mapping[str, Port]) -> dict[str, str]:
+        """Makes room for the outputs; answers what the command reads in place of ``${{outputs.NAME}}``."""
+        texts = {}
+        for name, port in ports.items():
+            if port.mode == "direct":
+                texts[f"outputs.{name}"] = self.address(name, port)
+                continue
+            path = self.room.data / name
+            if port.kind == "uri_file":
+                path.parent.mkdir(parents=True, exist_ok=True)
+            else:
+                path.mkdir(parents=True, exist_ok=True)
+            self._written[name] = path
+            texts[f"outputs.{name}"] = self.room.seen(path)
+        return texts
+
+    def take(self, ports: Mapping[str, Port], *, complete: bool) -> dict[str, Made]:
+        """Puts what was written where it is to be, and registers it; of a failed command, only what was mounted."""
+        made = {}
+        for name, port in ports.items():
+            if not complete and port.mode == "upload":
+                continue
+            uri = self.address(name, port)
+            if (path := self._written.get(name)) is not None:
+                self._put(name, port, path, uri, complete)
+            if complete:
+                made[name] = jobs_registration.register(self.cloud, self.workspace, self.run, name, port, uri)
+        return made
+
+    def address(self, name: str, port: Port) -> str:
+        """Where an output is to be: where its port says, or in the default datastore."""
+        words = {"name": self.run.name, "output_name": name, "default_datastore": self.store}
+        asked = port.uri or "azureml://datastores/${{default_datastore}}/paths/azureml/${{name}}/${{output_name}}"
+        try:
+            uri = str(asset_files.long(self.workspace, jobs_bindings.fill(asked, words)))
+        except jobs_bindings.Unbound as unbound:
+            message = f"The path of output {name} names ${{{{{unbound.name}}}}}, which is unknown."
+            raise AzureError("UserError", message, 400) from None
+        return uri if port.kind == "uri_file" or uri.endswith("/") else f"{uri}/"
+
+    def _bring(self, name: str, kind: str, uri: str) -> Path:
+        folder = self.room.data / f"INPUT_{name}"
+        try:
+            if jobs_outputs.is_jobs(uri):
+                uri = jobs_outputs.resolve(self.cloud, self.workspace, uri)
+            place = asset_files.place_of(self.cloud, self.workspace.id, uri)
+            self._authorize("read", uri, place)
+            folder.mkdir(parents=True)
+            count = jobs_files.download(place, folder)
+        except CloudError as error:
+            raise jobs_errors.JobFailed(_denied(error, f"input {name}", uri)) from None
+        if not count:
+            message = (
+                f"Data for input {name} was not found: {uri} holds no files. ScriptExecution.StreamAccess.NotFound"
+            )
+            raise jobs_errors.JobFailed(jobs_errors.data_failed(message, "DataAccessError.NotFound"))
+        files = list(folder.iterdir())
+        is_file = len(files) == 1 and files[0].is_file() and place.path.rpartition("/")[2] == files[0].name
+        return files[0] if is_file and kind in ("uri_file", "custom_model") else folder
+
+    def _put(self, name: str, port: Port, path: Path, uri: str, complete: bool) -> None:
+        try:
+            place = asset_files.place_of(self.cloud, self.workspace.id, uri)
+            self._authorize("write", uri, place)
+            if path.exists():
+                jobs_files.upload(path, place)
+            elif complete:
+                message = f"Output {name} was not written: the command made no file at {path.name}."
+                raise jobs_errors.JobFailed(jobs_errors.data_failed(message, "DataAccessError.NotFound"))
+        except CloudError as error:
+            raise jobs_errors.JobFailed(_denied(error, f"output {name}", uri)) from None
+
+    def _authorize(self, verb: str, uri: str, place: Place) -> None:
+        """Sees that the job may, where the datastore does not say it itself with its account's key."""
+        account = storage_accounts.find(self.cloud, place.account.name)
+        resource = (
+            f"{account.id if account else ''}/blobServices/default/containers/{place.container}/blobs/{place.path}"
+        )
+        if not self._has_credentials(uri):
+            self.cloud.engine.access.authorize(self.caller, f"{_BLOBS}/{verb}", resource)
+        self.cloud.engine.audit.record(
+            Event(
+                at=self.cloud.engine.clock.now(),
+                cloud=self.cloud.name,
+                service="blob",
+                operation="Get Blob" if verb == "read" else "Put Blob",
+                caller=self.caller,
+                region=account.location if account else "",
+                resource=resource,
+                status=200 if verb == "read" else 201,
+                client="Azure Machine Learning",
+            )
+        )
+
+    def _has_credentials(self, uri: str) -> bool:
+        store = asset_files.datastore_of(self.cloud, self.workspace.id, uri)
+        return store is not None and store.properties["credentials"]["credentialsType"] != "None"
+
+
+def _denied(error: CloudError, what: str, uri: str) -> dict[str, object]:
+    """What a job's run shows when it may not, or cannot, reach its data."""
+    reason = error.message.partition("\n")[0]
+    message = (
+        f"Failed to access the data of {what}, {uri}: {reason} Error Code: ScriptExecution.StreamAccess.Authentication"
+    )
+    status = getattr(error, "status", 403)
+    if status == 404:
+        message = (
+            f"Failed to access the data of {what}, {uri}: {reason} Error Code: ScriptExecution.StreamAccess.NotFound"
+        )
+        return jobs_errors.data_failed(message, "DataAccessError.NotFound")
+    return jobs_errors.data_failed(message, "DataAccessError.PermissionDenied")
