@@ -22,10 +22,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from labkit.cloud.aws import errors, hosts, moto_base, protocols, resources, runtime, signature, storage, validate
+from labkit.cloud.aws.access import Permissions
 from labkit.cloud.aws.errors import AwsError
 from labkit.cloud.aws.hosts import Refusal, Target
 from labkit.cloud.aws.identity import LEARNER, Identities, Key
 from labkit.cloud.aws.operations import ALLOWED
+from labkit.cloud.aws.policy_keys import OfCall
+from labkit.cloud.aws.resources import Need
 from labkit.cloud.aws.settings import LearnersKeys
 from labkit.cloud.engine.access import Caller
 from labkit.cloud.engine.audit import Event
@@ -140,6 +143,7 @@ class AwsCloud:
         self.identities = Identities(moto_base.ACCOUNT, lab.access_key_id, lab.secret_access_key)
         self._stores: dict[tuple[Any, str, str], Any] = {}
         self._stores_lock = threading.RLock()
+        engine.access.use(self.name, Permissions(self))
         moto_base.use_clock(engine.clock.now)
         moto_base.reset()
 
@@ -318,12 +322,16 @@ class AwsCloud:
 
     def authorize(self, call: Call, parameters: Mapping[str, Any]) -> None:
         """Asks ``engine.access`` for everything that the call does."""
-        needs = resources.needs(
-            call.service, call.operation, parameters, call.account, call.region, self.identities.arn_of
-        )
-        call.resource = needs[0][1] if needs else "*"
-        for action, resource in needs:
-            self.engine.access.authorize(call._caller, action, resource)
+        needs = resources.of_call(call, parameters)
+        bucket = parameters.get("Bucket")
+        call.resource = needs[0].resource if needs else f"arn:aws:s3:::{bucket}" if bucket else "*"
+        for need in needs:
+            self.require(call, parameters, need)
+
+    def require(self, call: Call, parameters: Mapping[str, Any], need: Need) -> None:
+        """Asks ``engine.access`` for one thing that a call does; raises :class:`Denied`."""
+        context = OfCall(call, parameters, need.resource, need.keys)
+        self.engine.access.authorize(call._caller, need.action, need.resource, context)
 
     def _moto(self, call: Call, moto_request: MotoRequest | None) -> Response:
         if moto_request is None:
@@ -399,7 +407,9 @@ def own(service: str) -> Any:
 
     ``OPERATIONS`` is its table from operation to function. Where it has them, ``prepare(call, parameters)`` is called
     before access is decided, ``check(call, parameters)`` before any operation of the service, its own or moto's, and
-    ``finish(call, parameters, response)`` after moto's.
+    ``finish(call, parameters, response)`` after moto's. ``needs(call, parameters)`` says what a call must be allowed
+    to do, ``condition_keys(call, parameters)``, ``CONDITION_KEYS`` and ``tags_of(cloud, arn)`` what policies may ask
+    about, and ``resource_policy(cloud, arn)`` gives the policy on a resource.
     """
     return importlib.import_module(f"{__package__}.{OWN[service]}")
 

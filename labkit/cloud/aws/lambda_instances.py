@@ -17,10 +17,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from labkit.cloud.aws import roles
 from labkit.cloud.aws.front import CREDENTIALS_PATH
 from labkit.cloud.aws.lambda_state import CONCURRENCY, LambdaFunction, Version
 from labkit.cloud.aws.place import Place
-from labkit.cloud.engine.access import Caller
 from labkit.cloud.engine.errors import CloudError
 from labkit.cloud.engine.functions import Function, FunctionSpec, Outcome
 
@@ -210,9 +210,6 @@ class Instances:
     def _may_log(self, stream: str) -> bool:
         """Whether the function's role may write its logs: without, Lambda drops them."""
         place = self._place
-        role = str(self._config["Role"])
-        principal = f"arn:aws:sts::{place.account}:assumed-role/{role.rpartition('/')[2]}/{self._name}"
-        caller = Caller("aws", principal, place.account, place.region)
         group = place.arn("logs", f"log-group:{self._group}")
         known = any(each.name == self._group for each in place.engine.logs.groups(place.scope))
         needs = [
@@ -222,6 +219,9 @@ class Instances:
         if not known:
             needs.append(("logs:CreateLogGroup", f"{group}:log-stream:"))
         try:
+            caller = roles.act_as(
+                place.cloud, str(self._config["Role"]), "lambda.amazonaws.com", self._name, region=place.region
+            )
             for action, resource in needs:
                 place.engine.access.authorize(caller, action, resource)
         except CloudError:

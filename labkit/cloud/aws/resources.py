@@ -7,13 +7,23 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/reference_pol
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
 from labkit.cloud.aws import event_resources
 
-#: One thing to be allowed: (action, resource ARN).
-Need = tuple[str, str]
+if TYPE_CHECKING:
+    from labkit.cloud.aws.front import Call
+
+
+class Need(NamedTuple):
+    """One thing to be allowed: an action, the ARN that it is about, and condition keys of this need alone."""
+
+    action: str
+    resource: str
+    keys: Mapping[str, Any] = MappingProxyType({})
+
 
 _OBJECT, _BUCKET, _ALL = "object", "bucket", "all"
 #: S3 operation -> (action, what it is asked about). Others are asked about the bucket, under their own name.
@@ -91,6 +101,36 @@ def is_read_only(operation: str) -> bool:
     return operation.startswith(_READS)
 
 
+#: Service -> the service principal that a role is passed to.
+_PASSED_TO = {
+    "ecs": "ecs-tasks.amazonaws.com",
+    "events": "events.amazonaws.com",
+    "lambda": "lambda.amazonaws.com",
+    "sagemaker": "sagemaker.amazonaws.com",
+    "scheduler": "scheduler.amazonaws.com",
+}
+
+
+def of_call(call: Call, parameters: Mapping[str, Any]) -> list[Need]:
+    """Everything that a call must be allowed to do, its own action first, with the condition keys that go with it."""
+    from labkit.cloud.aws.front import own
+
+    arn_of = call.cloud.identities.arn_of
+    if finder := getattr(own(call.service), "needs", None):
+        found = finder(call, parameters)
+    else:
+        found = needs(call.service, call.operation, parameters, call.account, call.region, arn_of)
+    listed = [Need(*each) for each in found]
+    passed_to = _PASSED_TO.get(call.service)
+    own_action = listed[0].resource if listed else "*"
+    return [
+        each._replace(keys={"iam:PassedToService": passed_to, "iam:AssociatedResourceArn": own_action, **each.keys})
+        if each.action == "iam:PassRole" and passed_to
+        else each
+        for each in listed
+    ]
+
+
 def needs(
     service: str,
     operation: str,
@@ -108,41 +148,50 @@ def needs(
     if service == "iam":
         return _iam(operation, parameters, account, iam_arn)
     if service == "sts":
-        return [(f"sts:{operation}", str(parameters.get("RoleArn", "*")))]
+        return _sts(operation, parameters, account)
     if service in ("sagemaker", "sagemaker-runtime"):
         return _sagemaker(operation, parameters, account, region)
     if service == "logs":
-        return [(f"logs:{operation}", _log_group(parameters, account, region))]
+        return [Need(f"logs:{operation}", _log_group(parameters, account, region))]
     if service == "ecr":
         name = parameters.get("repositoryName") or (parameters.get("repositoryNames") or [""])[0]
         arn = parameters.get("resourceArn") or (f"arn:aws:ecr:{region}:{account}:repository/{name}" if name else "*")
-        return [(f"ecr:{operation}", str(arn))]
+        return [Need(f"ecr:{operation}", str(arn))]
     if of_service := event_resources.NEEDS.get(service):
-        return of_service(operation, parameters, f"arn:aws:{service}:{region}:{account}")
-    return [(f"{service}:{operation}", str(parameters.get("ResourceARN", "*")))]
+        return [Need(*each) for each in of_service(operation, parameters, f"arn:aws:{service}:{region}:{account}")]
+    return [Need(f"{service}:{operation}", str(parameters.get("ResourceARN", "*")))]
+
+
+def _sts(operation: str, parameters: Mapping[str, Any], account: str) -> list[Need]:
+    resource = str(parameters.get("RoleArn", "*"))
+    if operation == "GetFederationToken":
+        resource = f"arn:aws:sts::{account}:federated-user/{parameters.get('Name', '')}"
+    result = [Need(f"sts:{operation}", resource)]
+    if parameters.get("Tags"):
+        result.append(Need("sts:TagSession", resource))
+    if parameters.get("SourceIdentity"):
+        result.append(Need("sts:SetSourceIdentity", resource))
+    return result
 
 
 def _s3(operation: str, parameters: Mapping[str, Any]) -> list[Need]:
     bucket, key = parameters.get("Bucket", ""), parameters.get("Key", "")
     arns = {_ALL: "*", _BUCKET: f"arn:aws:s3:::{bucket}", _OBJECT: f"arn:aws:s3:::{bucket}/{key}"}
     if operation == "DeleteObjects":
-        objects = parameters.get("Delete", {}).get("Objects", [])
-        return [
-            (f"s3:DeleteObject{'Version' if each.get('VersionId') else ''}", f"{arns[_BUCKET]}/{each.get('Key', '')}")
-            for each in objects
-        ]
+        # Each object is asked about when its turn comes: the others are deleted all the same.
+        return []
     action, level = S3_ACTIONS.get(operation, (operation, _BUCKET))
     if parameters.get("VersionId") and action in _VERSIONED:
         action = action.replace("Object", "ObjectVersion")
-    result = [(f"s3:{action}", arns[level])]
+    result = [Need(f"s3:{action}", arns[level])]
     if parameters.get("Tagging") and action == "PutObject":
-        result.append(("s3:PutObjectTagging", arns[_OBJECT]))
+        result.append(Need("s3:PutObjectTagging", arns[_OBJECT]))
     if parameters.get("ACL") and action == "PutObject":
-        result.append(("s3:PutObjectAcl", arns[_OBJECT]))
+        result.append(Need("s3:PutObjectAcl", arns[_OBJECT]))
     if source := parameters.get("CopySource"):
         path, _, version = str(source).partition("?versionId=")
         result.append(
-            ("s3:GetObjectVersion" if version else "s3:GetObject", f"arn:aws:s3:::{unquote(path).lstrip('/')}")
+            Need("s3:GetObjectVersion" if version else "s3:GetObject", f"arn:aws:s3:::{unquote(path).lstrip('/')}")
         )
     return result
 
@@ -166,28 +215,35 @@ def _iam(
             continue
         subject = str(name) if parameter == "PolicyArn" else arn(kind, str(name))
         break
-    needs = [(action, subject)]
+    needs = [Need(action, subject)]
     if operation == "AddRoleToInstanceProfile":
-        needs.append(("iam:PassRole", arn("role", parameters["RoleName"])))
+        passed = Need("iam:PassRole", arn("role", parameters["RoleName"]), {"iam:PassedToService": "ec2.amazonaws.com"})
+        needs.append(passed)
+    if operation.startswith("Create") and parameters.get("Tags"):
+        needs.append(Need(f"iam:Tag{operation.removeprefix('Create')}", subject))
     return needs
 
 
 def _sagemaker(operation: str, parameters: Mapping[str, Any], account: str, region: str) -> list[Need]:
     action = f"sagemaker:{operation}"
     if arn := parameters.get("ResourceArn"):
-        return [(action, str(arn))]
+        return [Need(action, str(arn))]
     prefix = f"arn:aws:sagemaker:{region}:{account}"
     named = [
-        (action, f"{prefix}:{kind}/{str(parameters[name]).lower()}")
+        Need(action, f"{prefix}:{kind}/{str(parameters[name]).lower()}")
         for name, kind in _SAGEMAKER.items()
         if parameters.get(name)
     ]
     if operation == "CreateEndpointConfig":
         variants = parameters.get("ProductionVariants", [])
-        named += [(action, f"{prefix}:model/{each['ModelName'].lower()}") for each in variants if each.get("ModelName")]
-    result = named or [(action, "*")]
+        named += [
+            Need(action, f"{prefix}:model/{each['ModelName'].lower()}") for each in variants if each.get("ModelName")
+        ]
+    result = named or [Need(action, "*")]
+    if parameters.get("Tags") and operation.startswith("Create"):
+        result.append(Need("sagemaker:AddTags", result[0].resource))
     if role := parameters.get("ExecutionRoleArn") or parameters.get("RoleArn"):
-        result.append(("iam:PassRole", str(role)))
+        result.append(Need("iam:PassRole", str(role)))
     return result
 
 

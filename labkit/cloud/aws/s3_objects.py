@@ -12,7 +12,9 @@ from labkit.cloud.aws import moto_base, s3_state, s3_tags
 from labkit.cloud.aws.checksums import ALGORITHMS, checksum
 from labkit.cloud.aws.errors import AwsError
 from labkit.cloud.aws.protocols import Answer
+from labkit.cloud.aws.resources import Need
 from labkit.cloud.aws.s3_state import find, invalid, malformed_xml, precondition_failed
+from labkit.cloud.engine.errors import Denied
 
 if TYPE_CHECKING:
     from labkit.cloud.aws.front import Call
@@ -160,7 +162,7 @@ def delete_object(_: Call, parameters: dict[str, Any]) -> dict[str, Any]:
     return {"VersionId": version, "DeleteMarker": marker or None}
 
 
-def delete_objects(_: Call, parameters: dict[str, Any]) -> dict[str, Any]:
+def delete_objects(call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
     asked = parameters["Delete"]
     objects = asked.get("Objects", [])
     if not 1 <= len(objects) <= 1000:
@@ -172,15 +174,23 @@ def delete_objects(_: Call, parameters: dict[str, Any]) -> dict[str, Any]:
         for each in objects:
             key, version = each["Key"], each.get("VersionId")
             try:
+                _may_delete(call, holder.name, key, version)
                 told, marker = s3_state.delete(holder, key, version)
-            except AwsError as error:
-                failed.append({"Key": key, "VersionId": version, "Code": error.code, "Message": error.message})
+            except (AwsError, Denied) as error:
+                code = error.code or "AccessDenied"
+                failed.append({"Key": key, "VersionId": version, "Code": code, "Message": error.message})
                 continue
             news = {"Key": key, "VersionId": version}
             if marker:
                 news |= {"DeleteMarker": True, "DeleteMarkerVersionId": told}
             deleted.append(news)
     return {"Deleted": [] if asked.get("Quiet") else deleted, "Errors": failed}
+
+
+def _may_delete(call: Call, bucket: str, key: str, version: str | None) -> None:
+    action = "s3:DeleteObjectVersion" if version else "s3:DeleteObject"
+    need = Need(action, f"arn:aws:s3:::{bucket}/{key}")
+    call.cloud.require(call, {"Bucket": bucket, "Key": key, "VersionId": version}, need)
 
 
 # -- reading -------------------------------------------------------------------------------------------------------
@@ -197,7 +207,7 @@ def head_object(call: Call, parameters: dict[str, Any]) -> Answer:
 def _read(call: Call, parameters: dict[str, Any], *, with_body: bool) -> Answer:
     with moto_base.lock("s3"):
         holder = s3_state.bucket(parameters["Bucket"])
-        record = find(holder, parameters["Key"], parameters.get("VersionId"))
+        record = _found(call, holder, parameters)
         if with_body:
             check_archived(record)
         result: dict[str, Any] = {
@@ -229,6 +239,16 @@ def _read(call: Call, parameters: dict[str, Any], *, with_body: bool) -> Answer:
     if expires := expires or record.metadata.get("Expires"):
         answer.headers.append(("expires", expires))
     return answer
+
+
+def _found(call: Call, holder: Any, parameters: Mapping[str, Any]) -> Any:
+    """The version that is asked for. Who may not list the bucket is not told that it is missing."""
+    try:
+        return find(holder, parameters["Key"], parameters.get("VersionId"))
+    except AwsError as error:
+        if error.code == "NoSuchKey":
+            call.cloud.require(call, {"Bucket": holder.name}, Need("s3:ListBucket", f"arn:aws:s3:::{holder.name}"))
+        raise
 
 
 def _span(call: Call, parameters: Mapping[str, Any], record: Any) -> tuple[tuple[int, int], int, dict[str, Any]]:

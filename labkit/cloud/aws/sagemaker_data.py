@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from labkit.cloud.aws import hosts, model_package, moto_base, storage
+from labkit.cloud.aws import hosts, model_package, moto_base, roles, storage
 from labkit.cloud.aws.errors import AwsError
 from labkit.cloud.aws.hosts import Target
 from labkit.cloud.aws.refusals import part_of
@@ -186,9 +186,8 @@ def _read(call: Call, role: str, bucket: str, key: str) -> bytes:
 
 
 def _authorize(call: Call, role: str, action: str, resource: str) -> Caller:
-    name = role.rpartition("/")[2]
-    principal = f"arn:aws:sts::{call.account}:assumed-role/{name}/SageMaker"
-    return call.engine.access.authorize(Caller("aws", principal, call.account, call.region), action, resource)
+    caller = roles.act_as(call.cloud, role, "sagemaker.amazonaws.com", "SageMaker", region=call.region)
+    return call.engine.access.authorize(caller, action, resource)
 
 
 def _inaccessible(call: Call, source: Source, role: str) -> AwsError:

@@ -5,7 +5,6 @@ They take the way that every call takes: permission, validation, the operation, 
 
 from __future__ import annotations
 
-import json
 import logging
 import uuid
 from collections.abc import Mapping
@@ -75,15 +74,5 @@ def may(policy: str | None, service: str, action: str, resource: str, source_arn
     """
     if not policy:
         return False
-    statements = json.loads(policy).get("Statement", [])
-    about = [
-        each
-        for each in (statements if isinstance(statements, list) else [statements])
-        if any(trust.like(resource, pattern) for pattern in _listed(each.get("Resource", "*")))
-    ]
     context = {"aws:SourceArn": source_arn, "aws:SourceAccount": account}
-    return trust.allows(json.dumps({"Statement": about}), action, context, service=service)
-
-
-def _listed(value: Any) -> list[str]:
-    return [str(item) for item in value] if isinstance(value, list) else [str(value)]
+    return trust.allows(policy, action, context, service=service, resource=resource)

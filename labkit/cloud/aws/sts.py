@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from labkit.cloud.aws import trust
+from labkit.cloud.aws import policy_document
 from labkit.cloud.aws.errors import AwsError
 from labkit.cloud.aws.identity import Key
+from labkit.cloud.aws.refusals import part_of
 
 if TYPE_CHECKING:
     from labkit.cloud.aws.front import Call
@@ -37,7 +38,10 @@ def get_access_key_info(call: Call, parameters: dict[str, Any]) -> dict[str, Any
     return {"Account": call.account}
 
 
-def assume_role(call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
+def prepare(call: Call, parameters: dict[str, Any]) -> None:
+    """Raises ``ValidationError`` for a role's ARN or a session's name that cannot be one."""
+    if call.operation != "AssumeRole" or not {"RoleArn", "RoleSessionName"} <= parameters.keys():
+        return
     arn, session_name = parameters["RoleArn"], parameters["RoleSessionName"]
     if not re.fullmatch(r"arn:aws:iam::\d{12}:role/.+", arn):
         raise AwsError("ValidationError", f"{arn} is invalid", 400)
@@ -51,16 +55,17 @@ def assume_role(call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
             f"1 validation error detected: Value '{session_name}' at 'roleSessionName' failed to satisfy constraint: "
         )
         raise AwsError("ValidationError", text + constraint, 400)
+
+
+def assume_role(call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
+    arn, session_name = parameters["RoleArn"], parameters["RoleSessionName"]
+    for name in ("TransitiveTagKeys", "SourceIdentity", "ProvidedContexts", "SerialNumber"):
+        if parameters.get(name):
+            raise part_of(call, name)
     identities, key = call.cloud.identities, call.key
     role = identities.role(arn)
-    context = {"aws:PrincipalArn": key.issuer, "aws:PrincipalAccount": call.account}
-    if external_id := parameters.get("ExternalId"):
-        context["sts:ExternalId"] = external_id
-    if role is None or not trust.allows(
-        role.assume_role_policy_document, "sts:AssumeRole", context, principals=_names(call, key)
-    ):
-        message = f"User: {key.principal} is not authorized to perform: sts:AssumeRole on resource: {arn}"
-        raise AwsError("AccessDenied", message, 403)
+    # The front has asked the role's trust policy, which a role that is not there cannot have.
+    assert role is not None
     seconds = parameters.get("DurationSeconds", 3600)
     if seconds > int(role.max_session_duration or 3600):
         message = "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
@@ -68,7 +73,7 @@ def assume_role(call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
     if key.token and seconds > CHAINED_MAXIMUM:
         message = "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining"
         raise AwsError("ValidationError", message, 400)
-    session = identities.assume(role, session_name, seconds, parameters.get("Policy", ""))
+    session = identities.assume(role, session_name, seconds, **_limits(parameters), tags=_tags(parameters))
     return {
         "Credentials": _credentials(session),
         "AssumedRoleUser": {"AssumedRoleId": session.user_id, "Arn": session.principal},
@@ -91,7 +96,8 @@ def get_federation_token(call: Call, parameters: dict[str, Any]) -> dict[str, An
         key.issuer,
         f"{call.account}:{name}",
         parameters.get("DurationSeconds", 43200),
-        parameters.get("Policy", ""),
+        **_limits(parameters),
+        tags=_tags(parameters),
     )
     user = {"FederatedUserId": session.user_id, "Arn": session.principal}
     return {"Credentials": _credentials(session), "FederatedUser": user}
@@ -103,9 +109,19 @@ def _long_term(call: Call, operation: str) -> Key:
     return call.key
 
 
-def _names(call: Call, key: Key) -> set[str]:
-    """Every way in which a trust policy may name the caller."""
-    return {key.principal, key.issuer, call.account, f"arn:aws:iam::{call.account}:root"}
+def _limits(parameters: dict[str, Any]) -> dict[str, Any]:
+    """The session's policies. Raises ``MalformedPolicyDocument``."""
+    text = parameters.get("Policy", "")
+    if text:
+        try:
+            policy_document.parse(text)
+        except policy_document.Malformed as error:
+            raise AwsError("MalformedPolicyDocument", str(error), 400) from None
+    return {"policy": text, "policy_arns": tuple(each["arn"] for each in parameters.get("PolicyArns", []))}
+
+
+def _tags(parameters: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple((each["Key"], each["Value"]) for each in parameters.get("Tags", []))
 
 
 def _credentials(key: Key) -> dict[str, Any]:
@@ -118,9 +134,7 @@ def _credentials(key: Key) -> dict[str, Any]:
 
 
 NOTES = {
-    "AssumeRole": "the role's trust policy is evaluated; a condition operator that is not evaluated refuses; session "
-    "policies are kept and not enforced yet",
-    "GetFederationToken": "the policy is kept and not enforced yet",
+    "AssumeRole": "MFA, source identities, transitive tags and contexts of identity providers refuse",
 }
 
 OPERATIONS = {

@@ -6,7 +6,7 @@ import io
 import json
 import tarfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.9-0-cpu-py3"
@@ -14,6 +14,8 @@ TRUST = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}],
 }
+#: What an execution role may do where a test does not say otherwise.
+ACTIONS = ("s3:GetObject", "s3:ListBucket", "logs:*", "cloudwatch:PutMetricData", "ecr:*")
 #: A model that doubles its input and obeys orders given instead of data.
 DOUBLER = """
 import os, sys, time
@@ -77,8 +79,13 @@ class World:
     def name(self, name: str) -> str:
         return f"{self.prefix}-{name}"
 
-    def make_role(self, name: str, trust: Mapping[str, Any] = TRUST) -> str:
-        made = self.iam.create_role(RoleName=self.name(name), AssumeRolePolicyDocument=json.dumps(trust))
+    def make_role(self, name: str, trust: Mapping[str, Any] = TRUST, actions: Sequence[str] = ACTIONS) -> str:
+        name = self.name(name)
+        made = self.iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
+        allowed = {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
+        if actions:
+            document = json.dumps({"Version": "2012-10-17", "Statement": allowed})
+            self.iam.put_role_policy(RoleName=name, PolicyName="rights", PolicyDocument=document)
         return str(made["Role"]["Arn"])
 
     def upload(self, key: str, content: bytes) -> str:

@@ -41,8 +41,10 @@ import resource, types
 from datetime import UTC, datetime
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 from labkit.cloud.aws import AwsCloud
+from labkit.cloud.engine.access import Access
 lab = types.SimpleNamespace(access_key_id="AKIA", secret_access_key="x")
-AwsCloud(types.SimpleNamespace(clock=types.SimpleNamespace(now=lambda: datetime.now(UTC))), lab).warm()
+clock = types.SimpleNamespace(now=lambda: datetime.now(UTC))
+AwsCloud(types.SimpleNamespace(clock=clock, access=Access()), lab).warm()
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
     assert int(python(code)) < 120

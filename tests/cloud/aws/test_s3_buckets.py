@@ -146,11 +146,16 @@ def test_tags_that_are_refused(s3: Any) -> None:
 STATEMENT = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "arn:aws:s3:::a-bucket/*"}
 
 
-def test_a_policy_is_kept_and_not_yet_enforced(s3: Any) -> None:
+def test_a_policy_is_kept_and_in_force(s3: Any) -> None:
     policy = json.dumps({"Version": "2012-10-17", "Statement": [STATEMENT]})
     s3.put_bucket_policy(Bucket="a-bucket", Policy=policy)
     assert s3.get_bucket_policy(Bucket="a-bucket")["Policy"] == policy
-    s3.put_object(Bucket="a-bucket", Key="k", Body=b"")
+    assert error(s3.put_object, Bucket="a-bucket", Key="k", Body=b"") == (
+        403,
+        "AccessDenied",
+        ("User: arn:aws:iam::123456789012:user/learner is not authorized to perform: s3:PutObject on resource: "
+        '"arn:aws:s3:::a-bucket/k" with an explicit deny in a resource-based policy'),
+    )
     s3.delete_bucket_policy(Bucket="a-bucket")
     assert error(s3.get_bucket_policy, Bucket="a-bucket")[:2] == (404, "NoSuchBucketPolicy")
 

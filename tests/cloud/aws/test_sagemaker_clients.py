@@ -36,6 +36,7 @@ def world(clouds: Lab) -> Iterator[World]:
     for each in world.s3.list_objects_v2(Bucket=world.bucket).get("Contents", []):
         world.s3.delete_object(Bucket=world.bucket, Key=each["Key"])
     world.s3.delete_bucket(Bucket=world.bucket)
+    world.iam.delete_role_policy(RoleName=world.name("role"), PolicyName="rights")
     world.iam.delete_role(RoleName=world.name("role"))
     for each in world.sm.list_models(NameContains=world.prefix)["Models"]:
         world.sm.delete_model(ModelName=each["ModelName"])

@@ -324,6 +324,7 @@ def test_model_data_larger_than_the_volume(world: World, monkeypatch: pytest.Mon
 
 def test_a_role_deleted_after_the_model_was_made(world: World) -> None:
     model = world.model("model")
+    world.iam.delete_role_policy(RoleName=world.name("role"), PolicyName="rights")
     world.iam.delete_role(RoleName=world.name("role"))
     assert world.failure("endpoint", model).startswith(f'The execution role ARN "{world.role}" is invalid.')
 

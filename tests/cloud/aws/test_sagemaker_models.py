@@ -253,11 +253,11 @@ def test_the_role_is_asked_for_the_object(world: World, engine: Engine, monkeypa
     url = world.upload("model.tar.gz", archive({}))
     authorize, asked = engine.access.authorize, []
 
-    def deny(caller: Any, action: str, resource: str = "*") -> Any:
+    def deny(caller: Any, action: str, resource: str = "*", context: Any = None) -> Any:
         if "assumed-role" in caller.principal:
             asked.append((caller.principal, action, resource))
             raise Denied("no")
-        return authorize(caller, action, resource)
+        return authorize(caller, action, resource, context)
 
     monkeypatch.setattr(engine.access, "authorize", deny)
     _, message = refused(world, PrimaryContainer={"Image": IMAGE, "ModelDataUrl": url})
