@@ -26,7 +26,17 @@ _INPUT_TYPES = (*PRIMITIVES, *DATA_TYPES, *MODEL_TYPES)
 _OUTPUT_TYPES = (*DATA_TYPES, *MODEL_TYPES)
 _PORT = re.compile(r"[a-zA-Z_][a-zA-Z0-9_.]*")
 #: Kinds of component that Azure has beside those served.
-_OTHER_TYPES = ("automl", "data_transfer", "flow_parallel", "import", "parallel", "spark", "sweep")
+_OTHER_TYPES = (
+    "automl",
+    "data_transfer",
+    "flow_parallel",
+    "import",
+    "parallel",
+    "promptflow",
+    "promptflow_parallel",
+    "spark",
+    "sweep",
+)
 #: What changes how a component runs, and is not served.
 _UNSERVED = ("distribution", "services", "queue_settings")
 

@@ -33,14 +33,17 @@ _BLOBS = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs"
 
 
 class Room:
-    """The folders of one command. ``shown`` are the paths under which the command sees real ones."""
+    """The folders of one command. ``shown`` are the paths under which the command sees real ones.
+
+    It works in ``code``, where what it puts into ``outputs`` and ``logs`` is kept.
+    """
 
     def __init__(self, folder: Path, shown: Mapping[str, Path]) -> None:
         self.shown = shown
         self.code = folder / "exe" / "wd"
         self.data = folder / "cap" / "data-capability" / "wd"
         self.home = folder / "tmp"
-        for each in (self.code, self.data, self.home):
+        for each in (self.code / "outputs", self.code / "logs", self.data, self.home):
             each.mkdir(parents=True)
 
     def seen(self, path: Path) -> str:

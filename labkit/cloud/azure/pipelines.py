@@ -108,34 +108,49 @@ def read(call: Call, properties: Mapping[str, Any]) -> Pipeline:
             name: outputs.get(name) or read_output(call, name, given)
             for name, given in section(spec, "outputs").items()
         }
-    return _pipeline(call, section(spec, "jobs"), inputs, outputs, settings, identity, 1)
+    return _pipeline(_Scope(call, inputs, settings, identity), section(spec, "jobs"), outputs)
 
 
-def _pipeline(
-    call: Call,
-    jobs: Mapping[str, Any],
-    inputs: Mapping[str, Value],
-    outputs: Mapping[str, Port],
-    settings: Settings,
-    identity: Mapping[str, Any],
-    depth: int,
-) -> Pipeline:
+@dataclass(frozen=True)
+class _Scope:
+    """What the steps of one pipeline are read in: its inputs, and what holds for all of them."""
+
+    call: Call
+    inputs: Mapping[str, Value]
+    settings: Settings
+    identity: Mapping[str, Any]
+    depth: int = 1
+
+    def compute(self, node: Mapping[str, Any]) -> Resource | None:
+        """The compute of a step: its own, which may be an input of the pipeline, or that of all steps."""
+        named = text(node, "computeId") or text(node, "compute")
+        bound = jobs_bindings.whole(named)
+        if bound.startswith("parent.inputs.") and (given := self.inputs.get(bound.removeprefix("parent.inputs."))):
+            named = given.text
+        return jobs_commands.find_compute(self.call, named) if named else self.settings.compute
+
+    def known(self, value: Value) -> Value:
+        """An input of a step as the pipeline's own input that it is bound to, or as it is."""
+        bound = jobs_bindings.whole(value.text)
+        return self.inputs.get(bound.removeprefix("parent.inputs."), value) if bound else value
+
+
+def _pipeline(scope: _Scope, jobs: Mapping[str, Any], outputs: Mapping[str, Port]) -> Pipeline:
+    call = scope.call
     if not jobs:
         raise call.user_error("A pipeline job needs at least one job in it.", 400, "BadArgument")
-    if depth > DEEPEST:
+    if scope.depth > DEEPEST:
         raise call.user_error(f"Pipelines are nested more than {DEEPEST} deep.", 400, "BadArgument")
-    steps = {
-        name: _without_missing(_step(call, name, node, settings, identity, depth), inputs)
-        for name, node in jobs.items()
-    }
-    pipeline = Pipeline(steps, inputs, outputs, settings)
+    steps = {name: _without_missing(_step(scope, name, node), scope.inputs) for name, node in jobs.items()}
+    pipeline = Pipeline(steps, scope.inputs, outputs, scope.settings)
     for step in steps.values():
         _check_references(call, pipeline, step)
     _check_order(call, steps)
     return pipeline
 
 
-def _step(call: Call, name: str, node: Any, settings: Settings, identity: Mapping[str, Any], depth: int) -> Step:
+def _step(scope: _Scope, name: str, node: Any) -> Step:
+    call = scope.call
     if not isinstance(node, dict):
         raise call.user_error(f"The job {name} of the pipeline has to be an object.", 400, "BadArgument")
     kind = text(node, "type", "command")
@@ -172,22 +187,23 @@ def _step(call: Call, name: str, node: Any, settings: Settings, identity: Mappin
     for key in section(node, "outputs"):
         if key not in step.outputs:
             raise call.user_error(f"The component of job {name} has no output {key}.", 400, "BadArgument")
-    own = jobs_identity.read(call, node.get("identity")) or dict(identity)
+    own = jobs_identity.read(call, node.get("identity")) or dict(scope.identity)
     if kind == "pipeline":
-        inner = {key: replace(value) for key, value in step.inputs.items()}
-        chosen = replace(settings, compute=jobs_commands.find_compute(call, text(node, "compute")) or settings.compute)
+        inner = _Scope(
+            call,
+            {key: scope.known(value) for key, value in step.inputs.items()},
+            replace(scope.settings, compute=scope.compute(node)),
+            own,
+            scope.depth + 1,
+        )
         ports = {key: Port(port.kind) for key, port in step.outputs.items()}
-        pipeline = _pipeline(call, section(spec, "jobs"), inner, ports, chosen, own, depth + 1)
-        return replace(step, pipeline=pipeline)
-    return replace(step, command=_command(call, node, step, settings, own))
+        return replace(step, pipeline=_pipeline(inner, section(spec, "jobs"), ports))
+    return replace(step, command=_command(scope, node, step, own))
 
 
-def _command(
-    call: Call, node: Mapping[str, Any], step: Step, settings: Settings, identity: Mapping[str, Any]
-) -> Command:
-    spec = step.spec
-    named = text(node, "computeId") or text(node, "compute")
-    compute = jobs_commands.find_compute(call, named) if named else settings.compute
+def _command(scope: _Scope, node: Mapping[str, Any], step: Step, identity: Mapping[str, Any]) -> Command:
+    """What a step does: what its component says, where the step itself says nothing else."""
+    call, spec, compute = scope.call, step.spec, scope.compute(node)
     resources = {**section(spec, "resources"), **section(node, "resources")}
     check_instances(resources)
     limits = {**section(spec, "limits"), **section(node, "limits")}
@@ -204,7 +220,7 @@ def _command(
         compute=compute,
         machine=jobs_commands.machine_of(compute, resources),
         identity=identity,
-        datastore=settings.datastore,
+        datastore=scope.settings.datastore,
     )
 
 

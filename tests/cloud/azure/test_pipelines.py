@@ -146,6 +146,20 @@ def test_a_pipeline_in_a_pipeline(jobs: Jobs) -> None:
     assert jobs.steps(steps["inner"])["prep"].root == run.name
 
 
+def test_an_input_of_the_pipeline_may_name_the_compute(jobs: Jobs) -> None:
+    body = {"properties": {"computeType": "AmlCompute", "properties": {"vmSize": "Standard_DS3_v2"}}}
+    assert jobs.rest("PUT", f"{jobs.rest.workspace}/computes/{jobs.name}", body)[0] == 201
+    says = jobs.component("echo")
+    inner = jobs.pipeline_component(
+        inputs={"where": {"type": "string"}}, jobs={"says": step(says) | {"compute": "${{parent.inputs.where}}"}}
+    )
+    run = jobs.pipeline(
+        {"inner": {**step(inner, where="${{parent.inputs.at}}"), "type": "pipeline"}},
+        inputs={"at": {"jobInputType": "literal", "value": jobs.name}},
+    )
+    assert jobs.steps(jobs.steps(jobs.ended(run))["inner"])["says"].target == jobs.name
+
+
 def test_optional_inputs_and_texts_with_expressions(jobs: Jobs) -> None:
     says = jobs.component(
         "echo ${{inputs.text}} $[[and ${{inputs.more}}]]",
