@@ -52,3 +52,12 @@ def test_a_strangers_models_in_two_regions_of_google_cloud():
     done = subprocess.run(command, capture_output=True, text=True, timeout=170)
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("800 predictions equal\n")
+
+
+@pytest.mark.timeout(240)
+def test_a_strangers_pipelines_and_jobs_on_vertex_ai():
+    script = str(HERE / "foreign_gcp_pipelines.py")
+    command = [sys.executable, "-m", "labkit", "exec", "--fresh", "--", "python", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=230)
+    assert done.returncode == 0, done.stderr
+    assert "all of it in" in done.stdout

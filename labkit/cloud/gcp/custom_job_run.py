@@ -11,9 +11,9 @@ import shutil
 import tarfile
 import threading
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from email.parser import HeaderParser
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from labkit.cloud.engine.errors import CloudError
@@ -156,6 +156,15 @@ def _command(pool: Any, folder: Path, gcs: GcsFolder) -> Sequence[str]:
     return ["python3", "-m", spec.python_module, *spec.args]
 
 
+def _plain(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """An archive's files and folders; raises where one of them is something else or leads out of the folder."""
+    for member in archive:
+        path = PurePosixPath(member.name)
+        if path.is_absolute() or ".." in path.parts or not (member.isreg() or member.isdir()):
+            raise tarfile.TarError(f"it holds {member.name!r}, which is no plain file below its folder")
+        yield member
+
+
 def _unpack(file: Path, folder: Path) -> None:
     """Unpacks a source distribution or a wheel; its packages can then be imported from ``folder``.
 
@@ -169,7 +178,7 @@ def _unpack(file: Path, folder: Path) -> None:
                 archive.extractall(unpacked)
         else:
             with tarfile.open(file) as archive:
-                archive.extractall(unpacked, filter="data")
+                archive.extractall(unpacked, members=list(_plain(archive)))
     except (tarfile.TarError, zipfile.BadZipFile, OSError) as error:
         raise CloudError(f"{file.name} is no Python package that can be unpacked: {error}.") from None
     for info in sorted((*unpacked.rglob("PKG-INFO"), *unpacked.rglob("METADATA"))):

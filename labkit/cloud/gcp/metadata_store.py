@@ -103,12 +103,8 @@ class MetadataStore:
         self.members.setdefault(context, {}).update(dict.fromkeys(names))
 
     def in_context(self, node: Any, context: str) -> bool:
-        """Whether a node belongs to a context, or to one below it."""
-        if node.name in self.members.get(context, {}):
-            return True
-        return any(
-            self.in_context(node, each.name) for each in self.of_kind("Context") if context in each.parent_contexts
-        )
+        """Whether a node was put into a context itself; what is in the contexts below it does not count."""
+        return node.name in self.members.get(context, {})
 
     def subgraph(self, executions: Iterable[str], artifacts: Iterable[str] = ()) -> Any:
         """Executions, their artifacts and the events between them, as a ``LineageSubgraph``."""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 #: The beginnings of the metadata's keys under which an execution has what went in and came out.
 INPUT, OUTPUT = "input:", "output:"
 _VERSION = "0.0.1"
+#: Artifacts that are what a run measured: they come out of the run itself too.
+_METRICS = ("system.Metrics", "system.ClassificationMetrics")
 
 
 class Records:
@@ -53,7 +55,7 @@ class Records:
                 schema_version=_VERSION,
                 state=v1.Execution.State.Value("RUNNING"),
             )
-            self._store.add_members(run.name, [self._execution.name])
+            self._add(self._execution.name)
 
     def end(self, state: str) -> None:
         """Ends the run's execution: ``COMPLETE``, ``FAILED`` or ``CANCELLED``."""
@@ -72,7 +74,7 @@ class Records:
                 schema_version=_VERSION,
                 state=v1.Execution.State.Value("RUNNING"),
             )
-            self._store.add_members(self.run.name, [execution.name])
+            self._add(execution.name)
             self._link(execution, given, "INPUT")
             return execution
 
@@ -104,7 +106,9 @@ class Records:
                     schema_version=kind.get("schemaVersion", _VERSION),
                     state=v1.Artifact.State.Value("LIVE"),
                 )
-                self._store.add_members(self.run.name, [made.name])
+                self._add(made.name)
+                if made.schema_title in _METRICS:
+                    self._store.add_event(self._execution.name, made.name, "OUTPUT", self._clock.now())
         return artifact
 
     def with_uri(self, uri: str, schema: str) -> str | None:
@@ -124,6 +128,11 @@ class Records:
             copied = type(held)()
             copied.CopyFrom(held)
             return copied
+
+    def _add(self, name: str) -> None:
+        """Puts a node into the contexts of the run and of its pipeline."""
+        for context in (self.run, self.pipeline):
+            self._store.add_members(context.name, [name])
 
     def _context(self, schema: str, identifier: str, label: str) -> Any:
         return self._store.make(

@@ -69,9 +69,11 @@ def test_contexts_hold_executions_and_their_children(world: World) -> None:
     world.ok("POST", f"{run}:addContextArtifactsAndExecutions", {"executions": [execution]})
     world.ok("POST", f"{execution}:addExecutionEvents", {"events": [{"artifact": artifact, "type": "OUTPUT"}]})
 
-    condition = f'schema_title="system.Run" AND in_context("{whole}")'
+    condition = f'schema_title="system.Run" AND in_context("{run}")'
     answer = world.ok("GET", f"{store(world)}/executions?filter={condition}")
     assert [each["name"] for each in answer["executions"]] == [execution]
+    above = world.ok("GET", f'{store(world)}/executions?filter=in_context("{whole}")')
+    assert "executions" not in above
     children = world.ok("GET", f'{store(world)}/contexts?filter=parent_contexts:"{whole}"')["contexts"]
     assert [each["name"] for each in children] == [run]
 
