@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
+
+from labkit.cloud.engine.clock import Work
 
 _log = logging.getLogger(__name__)
+_noted: ContextVar[list[Work] | None] = ContextVar("noted", default=None)
 
 
 class Background:
@@ -33,3 +39,32 @@ class Background:
             _log.exception("%s failed", threading.current_thread().name)
         finally:
             self._ended.set()
+
+
+class Together:
+    """Several pieces of work as one."""
+
+    def __init__(self, works: Sequence[Work]) -> None:
+        self._works = list(works)
+
+    def wait(self, timeout: float) -> bool:
+        """Whether all of it has ended within ``timeout`` seconds."""
+        deadline = time.monotonic() + timeout
+        return all(each.wait(max(deadline - time.monotonic(), 0.0)) for each in self._works)
+
+
+def note(work: Work) -> None:
+    """Tells whoever listens in this thread that an operation has begun work: a schedule waits for it."""
+    if (noted := _noted.get()) is not None:
+        noted.append(work)
+
+
+@contextlib.contextmanager
+def noting() -> Iterator[list[Work]]:
+    """Collects the work that operations begin meanwhile in this thread."""
+    noted: list[Work] = []
+    token = _noted.set(noted)
+    try:
+        yield noted
+    finally:
+        _noted.reset(token)

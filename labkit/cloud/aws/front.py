@@ -54,6 +54,7 @@ OWN = {
     "s3": "s3",
     "iam": "iam",
     "ecr": "ecr",
+    "events": "events",
     "lambda": "lambda_service",
     "sns": "sns",
     "sqs": "sqs",
@@ -204,7 +205,7 @@ class AwsCloud:
             found["roles"] = sorted(role.name for role in records.roles.values())
             found["users"] = sorted(set(records.users) - {LEARNER})
             found["policies"] = sorted(p.name for p in records.managed_policies.values() if ":aws:policy/" not in p.arn)
-        for service in ("sagemaker", "logs", "lambda", "sqs", "sns"):
+        for service in ("sagemaker", "logs", "lambda", "sqs", "sns", "events"):
             if lister := getattr(sys.modules.get(f"{__package__}.{OWN[service]}"), "inventory", None):
                 found |= lister(self)
         return {kind: names for kind, names in found.items() if names}

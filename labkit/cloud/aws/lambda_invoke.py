@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from labkit.cloud.aws import service_calls
-from labkit.cloud.aws.background import Background
+from labkit.cloud.aws.background import Background, note
 from labkit.cloud.aws.errors import AwsError
 from labkit.cloud.aws.lambda_instances import Instances, Run
 from labkit.cloud.aws.lambda_state import (
@@ -157,7 +157,9 @@ def queue(place: Place, named: Reference, payload: bytes, request_id: str = "") 
     """Takes an event that nobody waits for. What is returned ends when the function has been tried once."""
     get(place, named.name, named.qualifier)
     event = _Queued(place, named, payload, request_id or str(uuid.uuid4()))
-    return _begin(event)
+    work = _begin(event)
+    note(work)
+    return work
 
 
 def _begin(event: _Queued) -> Background:

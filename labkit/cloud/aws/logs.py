@@ -19,6 +19,7 @@ from labkit.cloud.aws.log_names import (
     sequence_token,
     stream_arn,
 )
+from labkit.cloud.aws.log_policies import delete_resource_policy, describe_resource_policies, put_resource_policy
 from labkit.cloud.aws.refusals import part_of
 from labkit.cloud.engine.errors import Conflict, NotFound
 from labkit.cloud.engine.logs import Group, Stream
@@ -202,13 +203,16 @@ OPERATIONS = {
     "DeleteLogGroup": delete_log_group,
     "DeleteLogStream": delete_log_stream,
     "DeleteRetentionPolicy": delete_retention_policy,
+    "DeleteResourcePolicy": delete_resource_policy,
     "DescribeLogGroups": describe_log_groups,
     "DescribeLogStreams": describe_log_streams,
+    "DescribeResourcePolicies": describe_resource_policies,
     "FilterLogEvents": filter_log_events,
     "GetLogEvents": get_log_events,
     "ListTagsForResource": list_tags_for_resource,
     "ListTagsLogGroup": list_tags_log_group,
     "PutLogEvents": put_log_events,
+    "PutResourcePolicy": put_resource_policy,
     "PutRetentionPolicy": put_retention_policy,
     "TagLogGroup": tag_log_group,
     "TagResource": tag_resource,
@@ -229,6 +233,7 @@ NOTES = {
     "CreateLogGroup": "of class STANDARD; there are no KMS keys and no deletion protection",
     "DescribeLogGroups": "no linked accounts",
     "FilterLogEvents": "every kind of filter pattern",
+    "PutResourcePolicy": "policies of the whole account; they let EventBridge write to log groups",
     "PutLogEvents": "no entities; nothing is forwarded, since there are no subscription and metric filters",
 }
 

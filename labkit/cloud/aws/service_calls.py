@@ -67,6 +67,12 @@ def perform(
     raise failure
 
 
+def authorize(place: Place, key: Key, action: str, resource: str) -> None:
+    """Raises :class:`labkit.cloud.engine.errors.Denied` unless ``key`` may do ``action`` on ``resource``."""
+    caller = Caller("aws", key.principal, place.account, place.region, key.access_key)
+    place.engine.access.authorize(caller, action, resource)
+
+
 def may(policy: str | None, service: str, action: str, resource: str, source_arn: str, account: str) -> bool:
     """Whether a resource's policy lets a service (``sns.amazonaws.com``) do ``action`` for ``source_arn``.
 

@@ -131,7 +131,7 @@ def publish(call: Call, parameters: Parameters) -> Parameters:
         raise part_of(call, "endpoints of mobile platforms")
     topic = find(Place.of(call), arn)
     message = _notification(parameters)
-    return {"MessageId": sns_delivery.publish(Place.of(call), topic, message)[0]}
+    return {"MessageId": sns_delivery.publish(Place.of(call), topic, message)}
 
 
 def _notification(entry: Parameters) -> Notification:
@@ -180,7 +180,7 @@ def publish_batch(call: Call, parameters: Parameters) -> Parameters:
     successful, failed = [], []
     for entry in entries:
         try:
-            message_id, _ = sns_delivery.publish(Place.of(call), topic, _notification(entry))
+            message_id = sns_delivery.publish(Place.of(call), topic, _notification(entry))
             successful.append({"Id": entry["Id"], "MessageId": message_id})
         except AwsError as error:
             failed.append({"Id": entry["Id"], "Code": error.code, "Message": error.message, "SenderFault": True})

@@ -14,7 +14,6 @@ from datetime import datetime
 from typing import Any
 
 from labkit.cloud.aws import lambda_invoke, lambda_permissions, service_calls, sqs_state
-from labkit.cloud.aws.background import Background
 from labkit.cloud.aws.errors import AwsError
 from labkit.cloud.aws.lambda_state import reference
 from labkit.cloud.aws.place import Place
@@ -37,11 +36,10 @@ class Notification:
         return (self.by_protocol or {}).get(protocol, self.text)
 
 
-def publish(place: Place, topic: Topic, message: Notification) -> tuple[str, list[Background]]:
-    """Delivers a message to a topic's subscriptions: its id, and what functions still do with it."""
+def publish(place: Place, topic: Topic, message: Notification) -> str:
+    """Delivers a message to a topic's subscriptions, and returns its id."""
     id, now = str(uuid.uuid4()), place.engine.clock.now()
     _count(place, topic, "NumberOfMessagesPublished")
-    work: list[Background] = []
     for subscription in list(topic.subscriptions.values()):
         if subscription.pending:
             continue
@@ -51,7 +49,7 @@ def publish(place: Place, topic: Topic, message: Notification) -> tuple[str, lis
         document = _document(place, topic, subscription, message, id, now)
         try:
             if subscription.protocol == "lambda":
-                work.append(_invoke(place, topic, subscription, document))
+                _invoke(place, topic, subscription, document)
             else:
                 _send(place, topic, subscription, message, document)
         except CloudError:
@@ -59,7 +57,7 @@ def publish(place: Place, topic: Topic, message: Notification) -> tuple[str, lis
             _bury(place, topic, subscription, document)
         else:
             _count(place, topic, "NumberOfNotificationsDelivered")
-    return id, work
+    return id
 
 
 def _count(place: Place, topic: Topic, metric: str) -> None:
@@ -125,7 +123,7 @@ def _send(
         queue.send(json.dumps(document, indent=2, ensure_ascii=False), {}, topic.arn)
 
 
-def _invoke(place: Place, topic: Topic, subscription: Subscription, document: Mapping[str, Any]) -> Background:
+def _invoke(place: Place, topic: Topic, subscription: Subscription, document: Mapping[str, Any]) -> None:
     function = subscription.endpoint
     policy = lambda_permissions.policy_of(place, function)
     _check(place, policy, "lambda:InvokeFunction", function, topic)
@@ -139,7 +137,7 @@ def _invoke(place: Place, topic: Topic, subscription: Subscription, document: Ma
         "EventSubscriptionArn": subscription.arn,
         "Sns": inside,
     }
-    return lambda_invoke.queue(place, reference(place, function), json.dumps({"Records": [record]}).encode())
+    lambda_invoke.queue(place, reference(place, function), json.dumps({"Records": [record]}).encode())
 
 
 def _check(place: Place, policy: str | None, action: str, resource: str, topic: Topic) -> None:

@@ -289,7 +289,7 @@ def test_an_operation_that_is_not_served(
     ("service", "region", "operation", "sentence"),
     [
         ("ec2", "us-east-1", "describe_instances", "do not serve Amazon Elastic Compute Cloud yet"),
-        ("sns", "us-east-1", "list_topics", "do not serve Amazon Simple Notification Service yet"),
+        ("ses", "us-east-1", "list_identities", "do not serve Amazon Simple Email Service yet"),
         ("route53", "us-east-1", "list_hosted_zones", "do not serve Amazon Route 53 yet"),
         ("dynamodb", "us-east-1", "list_tables", "do not serve Amazon DynamoDB yet"),
         ("batch", "us-east-1", "describe_job_queues", "do not serve AWS Batch yet"),
@@ -449,10 +449,10 @@ def test_every_call_is_in_the_audit_trail(cloud: AwsCloud, engine: Engine) -> No
 
 
 def test_a_refused_host_is_in_the_audit_trail(cloud: AwsCloud, engine: Engine) -> None:
-    error(in_process.client(cloud, "sns").list_topics)
+    error(in_process.client(cloud, "ses").list_identities)
     (event,) = engine.audit.events()
-    assert (event.service, event.status, event.error) == ("sns.us-east-1.amazonaws.com", 501, "NotImplemented")
-    assert "Amazon Simple Notification Service" in event.message
+    assert (event.service, event.status, event.error) == ("email.us-east-1.amazonaws.com", 501, "NotImplemented")
+    assert "Amazon Simple Email Service" in event.message
 
 
 def test_secrets_are_not_in_the_audit_trail(cloud: AwsCloud, engine: Engine) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from labkit.cloud.engine import Engine
-from tests.cloud.aws.event_world import EventWorld
+from tests.cloud.aws.event_world import EventWorld, allow
 from tests.cloud.aws.in_process import error
 
 
@@ -167,11 +167,7 @@ def test_nobody_waits_for_an_event(events: EventWorld, tmp_path: Any) -> None:
     function = events.function("import os\ndef handler(event, context): open(event['file'], 'x').close()")
     answer = invoke(events, function, {"file": str(tmp_path / "done")}, InvocationType="Event")
     assert (answer["StatusCode"], answer["Payload"]) == (202, b"")
-    for _ in range(1000):
-        if (tmp_path / "done").exists():
-            break
-        invoke(events, function, InvocationType="DryRun")
-    assert (tmp_path / "done").exists()
+    events.eventually((tmp_path / "done").exists)
 
 
 def test_more_at_once_than_reserved(events: EventWorld, tmp_path: Any) -> None:
@@ -186,8 +182,7 @@ def test_more_at_once_than_reserved(events: EventWorld, tmp_path: Any) -> None:
     event = {"begun": str(tmp_path / "begun"), "go": str(tmp_path / "go")}
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(invoke, events, function, event)
-        while not (tmp_path / "begun").exists():
-            pass
+        events.eventually((tmp_path / "begun").exists)
         status, code, message = error(lambdas.invoke, FunctionName=function)
         (tmp_path / "go").touch()
         assert "FunctionError" not in first.result()
@@ -227,3 +222,44 @@ def test_a_client_context(events: EventWorld) -> None:
     function = events.function(ECHO, Environment={"Variables": {"MINE": "1"}})
     given = b64encode(json.dumps({"custom": {"a": "b"}}).encode()).decode()
     assert json.loads(invoke(events, function, ClientContext=given)["Payload"])["context"] == {"a": "b"}
+
+
+def test_a_role_that_may_not_log_leaves_no_logs(events: EventWorld) -> None:
+    role = events.role("lambda.amazonaws.com")
+    function = events.function("def handler(event, context): print('x')", Role=role)
+    answer = invoke(events, function, LogType="Tail")
+    assert "x\n" in b64decode(answer["LogResult"]).decode()
+    assert error(events.log_lines, function=function)[1] == "ResourceNotFoundException"
+
+
+def test_an_event_that_fails_is_tried_again_then_buried(events: EventWorld, engine: Engine) -> None:
+    queue = events.queue()
+    role = events.role(
+        "lambda.amazonaws.com", allow("logs:*"), allow("sqs:SendMessage", resource=events.queue_arn(queue))
+    )
+    function = events.function(
+        "def handler(event, context): raise RuntimeError('always')",
+        Role=role,
+        DeadLetterConfig={"TargetArn": events.queue_arn(queue)},
+    )
+    invoke(events, function, {"n": 1}, InvocationType="Event")
+    due = f"event of Lambda function {events.name}-fn"
+    events.eventually(lambda: any(each.name == due for each in engine.clock._due))
+    fired = [each for each in engine.clock.advance(timedelta(minutes=5)) if each.name == due]
+    assert len(fired) == 2
+    assert fired[1].at - fired[0].at >= timedelta(minutes=2)
+    (letter,) = events.received(queue)
+    assert json.loads(letter["Body"]) == {"n": 1}
+    told = {name: value["StringValue"] for name, value in letter["MessageAttributes"].items()}
+    assert (told["ErrorCode"], told["ErrorMessage"]) == ("200", "always")
+    assert len([line for line in events.log_lines(function) if line.startswith("START")]) == 3
+
+
+def test_who_may_invoke(events: EventWorld) -> None:
+    function = events.function("def handler(event, context): return 'ran'")
+    stranger = events.user("lambda", name="stranger")
+    status, code, message = error(stranger.invoke, FunctionName=function)
+    assert (status, code) == (403, "AccessDeniedException")
+    assert f"is not authorized to perform: lambda:InvokeFunction on resource: {function}" in message
+    friend = events.user("lambda", allow("lambda:InvokeFunction", resource=function), name="friend")
+    assert friend.invoke(FunctionName=function)["Payload"].read() == b'"ran"'
