@@ -11,6 +11,7 @@ from pathlib import Path
 from labkit.cloud.engine.access import Access
 from labkit.cloud.engine.audit import Audit
 from labkit.cloud.engine.clock import Clock
+from labkit.cloud.engine.events import Events
 from labkit.cloud.engine.jobs import Jobs
 from labkit.cloud.engine.launcher import USUAL_IMPORTS, Launcher
 from labkit.cloud.engine.logs import Logs
@@ -27,6 +28,7 @@ class Engine:
         self.audit = Audit()
         self.metrics = Metrics(self.clock)
         self.logs = Logs(self.clock)
+        self.events = Events(self.clock)
         self.launcher = Launcher(preload)
         self.jobs = Jobs(self.clock, self.launcher)
 
