@@ -39,6 +39,7 @@ MODULES = (
     "data_assets",
     "components",
     "jobs",
+    "schedules",
     "computes",
     "online_endpoints",
     "online_deployments",
@@ -61,6 +62,7 @@ _INVENTORY = {
     "Microsoft.MachineLearningServices/workspaces/data": "data assets",
     "Microsoft.MachineLearningServices/workspaces/components": "components",
     "Microsoft.MachineLearningServices/workspaces/jobs": "jobs",
+    "Microsoft.MachineLearningServices/workspaces/schedules": "schedules",
     "Microsoft.MachineLearningServices/workspaces/onlineEndpoints": "endpoints",
     "Microsoft.MachineLearningServices/workspaces/computes": "computes",
 }

@@ -221,7 +221,8 @@ class Kind:
         return bool(versions) and all(each.properties["isAnonymous"] for each in versions)
 
     def _change(self, call: Call, version: Resource, asked: dict[str, Any]) -> Resource:
-        for name in self.fixed:
+        # An anonymous version is called by the hash of its definition; only addresses in it can differ.
+        for name in () if version.properties["isAnonymous"] else self.fixed:
             if name in asked and _differ(asked[name], version.properties.get(name)):
                 raise self.conflict(call, version)
         changes = {key: value for key, value in asked.items() if key in _CHANGEABLE}

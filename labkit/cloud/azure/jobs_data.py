@@ -11,6 +11,7 @@ from pathlib import Path
 
 from labkit.cloud.azure import (
     asset_files,
+    datastores,
     jobs_bindings,
     jobs_errors,
     jobs_files,
@@ -112,7 +113,13 @@ class Delivery:
         return made
 
     def address(self, name: str, port: Port) -> str:
-        """Where an output is to be: where its port says, or in the default datastore."""
+        """Where an output is to be: where its port says, or in the default datastore.
+
+        One that is called ``artifacts`` is the run's own files.
+        """
+        if name == jobs_outputs.ARTIFACTS and not port.uri:
+            place = jobs_files.artifacts(self.cloud, self.workspace.id, self.run.name)
+            return jobs_outputs.in_datastore(self.workspace, datastores.ARTIFACTS, f"{place.path}/")
         words = {"name": self.run.name, "output_name": name, "default_datastore": self.store}
         asked = port.uri or "azureml://datastores/${{default_datastore}}/paths/azureml/${{name}}/${{output_name}}"
         try:

@@ -160,6 +160,13 @@ def test_an_input_of_the_pipeline_may_name_the_compute(jobs: Jobs) -> None:
     assert jobs.steps(jobs.steps(jobs.ended(run))["inner"])["says"].target == jobs.name
 
 
+def test_a_step_reads_another_ones_own_files(jobs: Jobs) -> None:
+    writes = jobs.component("echo hello > outputs/x.txt", outputs={"artifacts": {"type": "uri_folder"}})
+    reads = jobs.component("cat ${{inputs.d}}/outputs/x.txt", inputs={"d": {"type": "uri_folder"}})
+    run = jobs.pipeline({"writes": step(writes), "reads": step(reads, d="${{parent.jobs.writes.outputs.artifacts}}")})
+    assert jobs.log(jobs.steps(jobs.ended(run))["reads"]) == "hello\n"
+
+
 def test_optional_inputs_and_texts_with_expressions(jobs: Jobs) -> None:
     says = jobs.component(
         "echo ${{inputs.text}} $[[and ${{inputs.more}}]]",
