@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from labkit import labs
 from labkit.cloud import client, environment, state
 from labkit.errors import LabError
+from labkit.kernels import warm
 from labkit.labs.task import CLEANED_UP, Outcome, Result, Work, after_cleanup
 from labkit.labs.task import run as run_check
 
@@ -46,6 +47,9 @@ def run(prefixes: Sequence[str] = (), store: bool = False, root: Path = ROOT) ->
         chosen = labs.matching(prefixes)
     except LookupError as error:
         raise LabError(str(error)) from None
+    # Its imports go on while the first notebook's clouds are started.
+    with contextlib.suppress(warm.NoFork):
+        warm.start(os.environ)
     return [_run_one(name, store, root) for name in chosen]
 
 

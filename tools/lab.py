@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 from labkit.cloud import client, state
 from labkit.cloud.state import Lab
 from labkit.errors import LabError
+from labkit.kernels import warm
 
 ROOT = Path(__file__).resolve().parent.parent
 #: JupyterLab's settings for the lab: the kernel chosen, no word to the outside, no tools of a course's authors.
@@ -65,6 +67,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     print("The local clouds are up. JupyterLab comes next; Ctrl-C ends it and leaves the clouds up.", flush=True)
+    with contextlib.suppress(warm.NoFork):
+        # Its imports go on while JupyterLab starts and the learner looks round.
+        warm.start(jupyter_environment(os.environ))
     options = jupyter_options(chosen.notebooks.resolve(), "none" if chosen.no_browser else browser_of(os.environ))
     jupyter = subprocess.Popen([sys.executable, "-m", "jupyterlab", *options], env=jupyter_environment(os.environ))
     # The terminal sends Ctrl-C to both; this one stays to have the last word.

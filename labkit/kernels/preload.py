@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import import_module, reload
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +22,7 @@ MODULES = (
     "ipykernel.kernelapp",
     "ipykernel.ipkernel",
     "ipykernel.zmqshell",
+    "ipykernel.debugger",
     "labkit.kernels.kernel",
     "numpy",
     "pandas",
@@ -35,6 +36,7 @@ MODULES = (
     "sklearn.pipeline",
     "sklearn.preprocessing",
     "matplotlib.pyplot",
+    "matplotlib.backends.registry",
     "IPython.core.pylabtools",
     "requests",
     "boto3",
@@ -65,7 +67,8 @@ MODULES = (
 )
 
 _BY_PREFIX = (
-    *("PYTHON", "LD_", "DYLD_", "MALLOC_", "LC_", "XDG_", "PYDEVD_", "DEBUGPY_"),
+    *("PYTHON", "LD_", "DYLD_", "MALLOC_", "LC_", "XDG_", "PYDEV", "PYCHARM_", "DEBUGPY_", "DEBUG_PYDEVD_"),
+    *("GEVENT_", "PATHS_FROM_ECLIPSE_", "API_ENDPOINT_OVERRIDE", "API_VERSION_OVERRIDE", "ENABLE_GCS_PYTHON_"),
     *("OMP_", "GOMP_", "KMP_", "OPENBLAS_", "MKL_", "BLIS_", "GOTO_", "NUMEXPR_", "VECLIB_", "JOBLIB_", "LOKY_"),
     *("NUMPY_", "NPY_", "PANDAS_", "SCIPY_", "SKLEARN_", "ARROW_", "PILLOW_", "MPLCONFIG", "MATPLOTLIB"),
     *("JUPYTER_ALLOW_", "JUPYTER_PLATFORM_", "JUPYTER_USE_", "JUPYTER_WIDGETS_"),
@@ -89,6 +92,13 @@ def steps() -> Iterator[str]:
                 # The notebook that needs it meets the same error, and others do not.
                 print(f"{name} cannot be imported ahead: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
             yield name
+    if registry := sys.modules.get("matplotlib.backends.registry"):
+        registry.backend_registry.list_all()  # which it would look for among the installed packages in every kernel
+
+
+def left_by_imports(before: Mapping[str, str]) -> dict[str, str]:
+    """The variables that imports have set since the environment was as ``before``, for programs that they start."""
+    return {name: value for name, value in os.environ.items() if before.get(name) != value}
 
 
 def thaw() -> None:

@@ -35,6 +35,8 @@ from labkit.kernels.preload import FROZEN
 VARIABLE = "LABKIT_WARM"
 #: Seconds that a kernel waits for its fork: before all imports are done (a stock start takes as long), and after.
 WAIT_WARMING, WAIT = 0.8, 10.0
+#: What is run as the warm process, with the mark and its first user's id.
+PROGRAM = ("-m", "labkit.kernels.warm_process")
 #: The log is begun anew when it is larger (bytes).
 LARGEST_LOG = 1 << 18
 
@@ -218,10 +220,12 @@ def _spawn(of: str, environ: Mapping[str, str], python: str) -> None:
         log.unlink()
     variables = {name: value for name, value in environ.items() if FROZEN.fullmatch(name)}
     variables |= environment.TELEMETRY_OPT_OUTS | {"PATH": environ.get("PATH", os.defpath)}
+    # google.auth looks there for client certificates when it is imported; kernels have an empty folder, too.
+    variables["CLOUDSDK_CONFIG"] = str(log.parent / "empty")
     with log.open("ab") as out:
         os.chmod(log, 0o600)
         process = subprocess.Popen(
-            [python, "-m", "labkit.kernels.warm_process", of, str(os.getpid())],
+            [python, *PROGRAM, of, str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,

@@ -51,6 +51,7 @@ class WarmProcess:
 
     def __init__(self, of: str, user: int) -> None:
         self._code = warm.code(os.environ)
+        self._environ = dict(os.environ)
         self._path, lock, _ = warm.files(of)
         _sweep(lock.parent)
         self._lock = lock.open("a+b")
@@ -83,6 +84,7 @@ class WarmProcess:
         gc.collect()
         gc.freeze()
         self._say("warm")
+        self._last = time.monotonic()
         while not self._over():
             if kernel := self._turn(LOOK):
                 return kernel
@@ -172,7 +174,9 @@ class WarmProcess:
             self._meet(user)
             head, handles, _, _ = socket.recv_fds(line, 4, 3)
             if not head:
-                line.close()  # it only wanted to be known
+                # It only wants to be known, and to be sure of a process that is up to date.
+                line.close()
+                self._looked = -LOOK
                 return None
             request = json.loads(_read(line, *struct.unpack(">I", head)))
             line.settimeout(None)
@@ -202,8 +206,9 @@ class WarmProcess:
         for limit, values in request["limits"]:
             with contextlib.suppress(OSError, ValueError):
                 resource.setrlimit(limit, tuple(values))
+        environ = preload.left_by_imports(self._environ) | request["env"]
         os.environ.clear()
-        os.environ.update(request["env"])
+        os.environ.update(environ)
         parent = self._users.pop(user, -1) if os.environ.get("JPY_PARENT_PID") == str(user) else -1
         # What is left is the warm process's alone.
         self._selector.close()
