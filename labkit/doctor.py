@@ -16,6 +16,9 @@ from pathlib import Path
 
 from labkit.cloud import client, environment, state
 from labkit.cloud.code_version import code_version
+from labkit.cloud.engine.clock import Clock
+from labkit.cloud.engine.jobs import Jobs
+from labkit.cloud.engine.launcher import Launcher
 from labkit.cloud.state import Lab
 from labkit.errors import LabError
 
@@ -156,6 +159,21 @@ def _processes() -> Iterator[Finding]:
         yield Finding(Verdict.LIMITS, "this system cannot fork, so each model imports its packages anew")
 
 
+def _mounts() -> Iterator[Finding]:
+    launcher, clock = Launcher(preload=()), Clock()
+    jobs = Jobs(clock, launcher)
+    try:
+        refusal = jobs.refuses_mounts()
+    finally:
+        jobs.close()
+        launcher.close()
+        clock.close()
+    if refusal:
+        yield Finding(Verdict.LIMITS, refusal.rstrip("."))
+    else:
+        yield Finding(Verdict.FINE, "jobs find their files under a container's paths, such as /opt/ml")
+
+
 def _memory() -> Iterator[Finding]:
     import psutil
 
@@ -193,6 +211,7 @@ LOOKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _kernel,
     _clouds,
     _processes,
+    _mounts,
     _memory,
     _browser,
     _inherited,

@@ -131,3 +131,11 @@ def test_inherited_variables_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(state.VARIABLE, raising=False)
     monkeypatch.setenv("AWS_PROFILE", "work")
     assert "AWS_PROFILE" in worst(doctor._inherited).what
+
+
+def test_jobs_that_cannot_be_shown_their_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.Jobs, "refuses_mounts", lambda _: "This system does not let them: do something.")
+    (finding,) = doctor._mounts()
+    assert str(finding) == "limit    This system does not let them: do something."
+    monkeypatch.setattr(doctor.Jobs, "refuses_mounts", lambda _: "")
+    assert worst(doctor._mounts).verdict is Verdict.FINE
