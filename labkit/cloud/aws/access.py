@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from labkit.cloud.aws import moto_base, policy_keys
+from labkit.cloud.aws import moto_base, policy_keys, policy_request_keys
 from labkit.cloud.aws.policy_document import Document, Malformed, parse
 from labkit.cloud.aws.policy_evaluation import Outcome, Policies, Principal, Question, Source, decide
-from labkit.cloud.aws.policy_request_keys import module_of
 from labkit.cloud.engine.access import ALLOWED, Caller, Decision
 from labkit.cloud.engine.errors import Unsupported
 
@@ -74,7 +73,7 @@ class Permissions:
             standing.keys,
             context,
             {"aws:requestedregion": caller.region, **policy_keys.of_time(self._cloud.engine.clock.now())},
-            own=getattr(module_of(service), "CONDITION_KEYS", frozenset()),
+            own=getattr(policy_request_keys.module_of(service), "CONDITION_KEYS", frozenset()),
         )
         own, policies = standing.policies, standing.policies
         source = self.resource_policy(action, resource)
@@ -96,7 +95,7 @@ class Permissions:
         elif service == "iam":
             return None
         else:
-            finder = getattr(module_of(service), "resource_policy", None)
+            finder = getattr(policy_request_keys.module_of(service), "resource_policy", None)
             text = finder(self._cloud, arn) if finder else None
         return Source("resource", arn, read(text, arn), "Resource Policy") if text else None
 
@@ -177,8 +176,12 @@ def standing_of(records: Any, key: Key, account: str) -> Standing:
 def holder_of(records: Any, arn: str) -> Any | None:
     """moto's record of the user or role with an ARN."""
     kept = records.roles if ":role/" in arn else records.users
-    found = kept.get(arn.rpartition("/")[2])
-    return found if found is not None and found.arn == arn else next((e for e in kept.values() if e.arn == arn), None)
+    return next((each for each in kept.values() if each.arn == arn), None)
+
+
+def role_named(records: Any, name: str | None) -> Any | None:
+    """moto's record of a role, which it keeps by id."""
+    return next((each for each in records.roles.values() if each.name == name), None)
 
 
 def identity_policies(records: Any, holder: Any) -> list[Source]:

@@ -20,8 +20,10 @@ _INTRO = """\
 
 {served} of AWS's services are served, in the regions of the partition `aws`, for one account. Every other service
 refuses, with a sentence that names it. Signatures are verified (Signature Version 4 in all its forms; Version 2 for S3
-where AWS still takes it); policies are kept and not enforced yet, trust policies are. Anonymous requests and browsers'
-form uploads to S3 are refused.
+where AWS still takes it). Every call is decided by policies as IAM documents it: those of users, groups and roles,
+inline and managed, permissions boundaries, session policies, policies on resources, trust policies. What a decision
+hangs on and the kit does not evaluate is refused by its name. The learner is an administrator. There is no
+organization, so there are no service control policies; anonymous requests and browsers' form uploads to S3 are refused.
 
 | service | works | shape only | refused |
 |---|---:|---:|---:|

@@ -54,6 +54,7 @@ OWN = {
     "s3": "s3",
     "iam": "iam",
     "ecr": "ecr",
+    "cloudtrail": "cloudtrail",
     "events": "events",
     "lambda": "lambda_service",
     "sns": "sns",

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from labkit.cloud.aws import moto_base
+from labkit.cloud.aws import moto_base, policy_boundaries, simulate
 from labkit.cloud.aws.errors import AwsError
 from labkit.cloud.aws.protocols import Operation, model_of, serialize
 from labkit.cloud.http import Response
@@ -87,22 +87,39 @@ _WHOLE = {
 
 
 def finish(call: Call, parameters: dict[str, Any], response: Response) -> Response:
-    """moto's answer, cut to the page that was asked for."""
+    """moto's answer, cut to the page that was asked for, a user's permissions boundary in it."""
     member = _WHOLE.get(call.operation)
-    if member is None:
+    boundary = _boundary(call, parameters)
+    if member is None and boundary is None:
         return response
     from botocore.parsers import QueryParser
 
     model = model_of("iam").operation_model(call.operation)
     sent = {"status_code": response.status, "headers": dict(response.headers), "body": response.body}
     result: dict[str, Any] = QueryParser().parse(sent, model.output_shape)
-    items, most = result.get(member, []), parameters.get("MaxItems", 100)
-    start = _start(parameters.get("Marker"))
-    more = start + most < len(items)
-    result |= {member: items[start : start + most], "IsTruncated": more}
-    if more:
-        result["Marker"] = b64encode(str(start + most).encode()).decode()
+    if boundary is not None:
+        result["User"]["PermissionsBoundary"] = boundary
+    else:
+        assert member is not None
+        items, most = result.get(member, []), parameters.get("MaxItems", 100)
+        start = _start(parameters.get("Marker"))
+        more = start + most < len(items)
+        result |= {member: items[start : start + most], "IsTruncated": more}
+        if more:
+            result["Marker"] = b64encode(str(start + most).encode()).decode()
     return serialize(Operation("iam", call.operation, "query", model, {}), result, call.request_id)
+
+
+def _boundary(call: Call, parameters: dict[str, Any]) -> dict[str, Any] | None:
+    """The boundary of the user that is told, which moto does not keep."""
+    if call.operation not in ("CreateUser", "GetUser"):
+        return None
+    with moto_base.lock("iam"):
+        records, name = call.cloud.identities.iam(), parameters["UserName"]
+        if arn := parameters.get("PermissionsBoundary"):
+            records.users[name].permissions_boundary_arn = arn
+            call.cloud.identities.forget_changed()
+        return policy_boundaries.of_user(records, name)
 
 
 def _start(marker: str | None) -> int:
@@ -117,6 +134,16 @@ def _start(marker: str | None) -> int:
 
 def _trust(records: Any, parameters: dict[str, Any]) -> None:
     check_trust_policy(records, parameters.get("AssumeRolePolicyDocument") or parameters.get("PolicyDocument", ""))
+
+
+def _boundary_exists(records: Any, parameters: dict[str, Any]) -> None:
+    if arn := parameters.get("PermissionsBoundary"):
+        policy_boundaries.check(records, arn)
+
+
+def _create_role(records: Any, parameters: dict[str, Any]) -> None:
+    _boundary_exists(records, parameters)
+    _trust(records, parameters)
 
 
 def check_trust_policy(records: Any, text: str) -> None:
@@ -192,7 +219,7 @@ def _delete_policy(records: Any, parameters: dict[str, Any]) -> None:
     policy = records.managed_policies.get(parameters["PolicyArn"])
     if policy is None:
         return
-    if policy.attachment_count:
+    if policy.attachment_count or policy_boundaries.is_used(records, policy.arn):
         raise _conflict("Cannot delete a policy attached to entities.")
     if len(policy.versions) > 1:
         raise _conflict(
@@ -229,12 +256,6 @@ def _delete_group(records: Any, parameters: dict[str, Any]) -> None:
             raise _conflict(f"Cannot delete entity, must {first} first.")
 
 
-def _delete_role(records: Any, parameters: dict[str, Any]) -> None:
-    role = records.roles.get(parameters["RoleName"])
-    if role is not None and role.policies:
-        raise _conflict("Cannot delete entity, must delete policies first.")
-
-
 def _delete_instance_profile(records: Any, parameters: dict[str, Any]) -> None:
     profile = records.instance_profiles.get(parameters["InstanceProfileName"])
     if profile is not None and profile.roles:
@@ -242,11 +263,11 @@ def _delete_instance_profile(records: Any, parameters: dict[str, Any]) -> None:
 
 
 _RULES: dict[str, Callable[[Any, dict[str, Any]], None]] = {
-    "CreateRole": _trust,
+    "CreateRole": _create_role,
+    "CreateUser": _boundary_exists,
     "DeleteGroup": _delete_group,
     "DeleteInstanceProfile": _delete_instance_profile,
     "DeletePolicy": _delete_policy,
-    "DeleteRole": _delete_role,
     "DeleteUser": _delete_user,
     "UpdateAssumeRolePolicy": _trust,
 }
@@ -272,4 +293,8 @@ def get_access_key_last_used(call: Call, parameters: dict[str, Any]) -> dict[str
     return {"UserName": owner.name, "AccessKeyLastUsed": told}
 
 
-OPERATIONS = {"GetAccessKeyLastUsed": get_access_key_last_used}
+OPERATIONS = {
+    **policy_boundaries.OPERATIONS,
+    **simulate.OPERATIONS,
+    "GetAccessKeyLastUsed": get_access_key_last_used,
+}

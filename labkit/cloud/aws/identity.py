@@ -186,7 +186,7 @@ class Identities:
         """The ARN of an existing ``user``, ``role``, ``group`` or ``instance-profile``, path included, or None."""
         with moto_base.lock("iam"):
             records = getattr(self.iam(), kind.replace("-", "_") + "s", {})
-            record = records.get(name)
+            record = access.role_named(self.iam(), name) if kind == "role" else records.get(name)
             return str(record.arn) if record else None
 
     def role(self, arn: str) -> Any | None:

@@ -36,7 +36,10 @@ ALLOWED: dict[str, dict[str, Fidelity]] = {
             "the rules are kept; no object expires or moves",
         ),
         **_shape("DeleteBucketEncryption", "nothing is encrypted"),
-        **_shape("DeleteBucketPolicy GetBucketPolicy GetBucketPolicyStatus", "the policy is not enforced yet"),
+        **_works(
+            "DeleteBucketPolicy GetBucketPolicy GetBucketPolicyStatus",
+            "requests without a signature are refused in any case",
+        ),
         **_shape("DeleteBucketOwnershipControls GetBucketOwnershipControls PutBucketOwnershipControls"),
     },
     "iam": {
@@ -55,7 +58,7 @@ ALLOWED: dict[str, dict[str, Fidelity]] = {
             UpdateRoleDescription UpdateUser
             """,
         ),
-        **_shape("ListPolicyTags ListRoleTags ListUserTags TagPolicy TagRole TagUser UntagPolicy UntagRole UntagUser"),
+        **_works("ListPolicyTags ListRoleTags ListUserTags TagPolicy TagRole TagUser UntagPolicy UntagRole UntagUser"),
         **_shape("CreateAccountAlias DeleteAccountAlias ListAccountAliases"),
     },
     "ecr": {
@@ -63,7 +66,10 @@ ALLOWED: dict[str, dict[str, Fidelity]] = {
         **_works("BatchDeleteImage BatchGetImage DescribeImages ListImages", "no image can be pushed: there are none"),
         **_shape("ListTagsForResource TagResource UntagResource"),
         **_shape("DeleteLifecyclePolicy GetLifecyclePolicy PutLifecyclePolicy", "the policy is kept; nothing expires"),
-        **_shape("DeleteRepositoryPolicy GetRepositoryPolicy SetRepositoryPolicy", "not enforced yet"),
+        **_shape(
+            "DeleteRepositoryPolicy GetRepositoryPolicy SetRepositoryPolicy",
+            "not evaluated: there are no images",
+        ),
         **_shape("PutImageScanningConfiguration PutImageTagMutability"),
     },
 }

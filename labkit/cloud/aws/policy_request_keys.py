@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from labkit.cloud.aws import moto_base, s3_state, s3_tags
+from labkit.cloud.aws import access, moto_base, s3_state, s3_tags
 from labkit.cloud.aws.errors import AwsError
 
 if TYPE_CHECKING:
@@ -90,9 +90,9 @@ def of_service(call: Call, parameters: Mapping[str, Any], query: Mapping[str, st
 
 def _boundary_of(call: Call, parameters: Mapping[str, Any]) -> str | None:
     """The boundary of the user or role that an operation changes."""
-    records = call.cloud.identities.iam()
     with moto_base.lock("iam"):
-        named = records.roles.get(parameters.get("RoleName")) or records.users.get(parameters.get("UserName"))
+        records = call.cloud.identities.iam()
+        named = access.role_named(records, parameters.get("RoleName")) or records.users.get(parameters.get("UserName"))
         return getattr(named, "permissions_boundary_arn", None) or None
 
 

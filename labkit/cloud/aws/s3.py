@@ -33,7 +33,6 @@ SHAPE_ONLY = frozenset(
         "GetObjectAcl",
         "GetPublicAccessBlock",
         "PutBucketEncryption",
-        "PutBucketPolicy",
         "PutPublicAccessBlock",
         *s3_tags.OPERATIONS,
     )
@@ -56,7 +55,7 @@ NOTES = {
     "GetObjectAcl": "the owner has full control, as always when ACLs are disabled",
     "GetBucketEncryption": "nothing is encrypted",
     "PutBucketEncryption": "AES256 only; nothing is encrypted",
-    "PutBucketPolicy": "the policy is not enforced yet",
+    "PutBucketPolicy": "evaluated with the caller's own policies; requests without a signature are refused in any case",
     "PutBucketVersioning": "MFA delete refuses",
 }
 

@@ -243,7 +243,7 @@ def test_dates_are_in_lab_time(iam: Any, engine: Engine) -> None:
 @pytest.mark.parametrize(
     ("operation", "arguments"),
     [
-        ("simulate_custom_policy", {"PolicyInputList": [document(GRANT)], "ActionNames": ["s3:GetObject"]}),
+        ("get_account_summary", {}),
         ("create_service_linked_role", {"AWSServiceName": "sagemaker.amazonaws.com"}),
         ("list_mfa_devices", {}),
     ],
