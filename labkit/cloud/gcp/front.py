@@ -53,6 +53,7 @@ SERVICES = {
     "google.cloud.aiplatform.v1.MetadataService": "metadata_service",
     "google.cloud.aiplatform.v1.TensorboardService": "tensorboards",
     "google.cloud.aiplatform.v1.PipelineService": "pipeline_jobs",
+    "google.cloud.aiplatform.v1.ScheduleService": "schedules",
     "google.cloud.aiplatform.v1.JobService": "custom_jobs",
     "google.monitoring.v3.MetricService": "monitoring",
     "google.logging.v2.LoggingServiceV2": "logging_service",

@@ -95,6 +95,11 @@ def begin(call: Call, request: Any) -> PipelineRun:
     return run
 
 
+def check(call: Call, asked: Any) -> None:
+    """Raises :class:`GcpError` for a job that could not be begun."""
+    _inputs(call, read(asked), asked.runtime_config)
+
+
 def read(asked: Any) -> Pipeline:
     """The pipeline of a job; raises :class:`GcpError` for one that cannot be run."""
     from google.protobuf.json_format import MessageToDict

@@ -7,6 +7,7 @@ https://cloud.google.com/vertex-ai/docs/pipelines/run-pipeline and .../configure
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from labkit.cloud.gcp import pipeline_values
@@ -96,6 +97,15 @@ class PipelineRun:
     def wait(self, timeout: float) -> bool:
         """Waits up to ``timeout`` seconds; whether the run has ended."""
         return self._progress.ended.wait(timeout)
+
+    def when_ended(self, action: Callable[[], None]) -> None:
+        """Calls ``action`` once the run has ended, in a thread of its own."""
+
+        def wait() -> None:
+            self._progress.ended.wait()
+            action()
+
+        threading.Thread(target=wait, name=f"end-of-{self.id}", daemon=True).start()
 
     def start(self) -> None:
         threading.Thread(target=self._run, name=f"pipeline-{self.id}", daemon=True).start()

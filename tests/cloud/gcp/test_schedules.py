@@ -1,0 +1,150 @@
+"""Schedules of pipelines: when runs begin, what pauses and ends them."""
+
+# KFP reads the annotations of components, which may not be texts: this file does without postponed ones.
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from kfp import dsl
+
+from labkit.cloud.engine import Engine
+from labkit.cloud.gcp import GcpCloud
+from tests.cloud.gcp.in_process import Lab
+from tests.cloud.gcp.pipeline_world import compiled
+from tests.cloud.gcp.vertex_world import World
+
+
+@dsl.component(base_image="python:3.11")
+def nothing() -> str:
+    return "done"
+
+
+def pipeline(month: str = "now") -> None:
+    nothing()
+
+
+SPEC = compiled(pipeline)
+
+
+@pytest.fixture
+def world(tmp_path: Any) -> Iterator[World]:
+    """A cloud of its own: other tests' clock is not to be moved."""
+    engine = Engine(tmp_path / "engine")
+    cloud = GcpCloud(engine, Lab(tmp_path / "lab"))
+    yield World(cloud, "schedules-lab")
+    cloud.close()
+    engine.close()
+
+
+def schedule(world: World, cron: str = "0 6 1 * *", **more: Any) -> dict[str, Any]:
+    job = {
+        "displayName": "monthly",
+        "pipelineSpec": SPEC,
+        "runtimeConfig": {"gcsOutputDirectory": f"gs://{world.bucket}/root"},
+    }
+    return {
+        "displayName": "every month",
+        "cron": cron,
+        "maxConcurrentRunCount": 1,
+        "createPipelineJobRequest": {"parent": world.parent, "pipelineJob": job},
+        **more,
+    }
+
+
+def create(world: World, cron: str = "0 6 1 * *", **more: Any) -> dict[str, Any]:
+    made: dict[str, Any] = world.ok("POST", f"{world.parent}/schedules", schedule(world, cron, **more))
+    return made
+
+
+def runs(world: World) -> list[dict[str, Any]]:
+    found = world.ok("GET", f"{world.parent}/pipelineJobs?orderBy=create_time&pageSize=100").get("pipelineJobs", [])
+    return list(found)
+
+
+def test_a_year_has_twelve_monthly_runs_in_order(world: World) -> None:
+    made = create(world, "TZ=Europe/Berlin 0 6 1 * *")
+    world.engine.clock.advance(timedelta(days=365))
+    found = runs(world)
+    times = [datetime.fromisoformat(each["createTime"].replace("Z", "+00:00")) for each in found]
+    assert len(found) == 12
+    assert {each["state"] for each in found} == {"PIPELINE_STATE_SUCCEEDED"}
+    assert [each.month for each in times] == [(times[0].month + at - 1) % 12 + 1 for at in range(12)]
+    # Six in Berlin is five in winter and four in summer.
+    assert {each.month: each.hour for each in times} | {1: 5, 7: 4} == {each.month: each.hour for each in times}
+    assert {each["scheduleName"] for each in found} == {made["name"]}
+    shown = world.ok("GET", made["name"])
+    assert (shown["state"], shown["startedRunCount"]) == ("ACTIVE", "12")
+    assert shown["lastScheduledRunResponse"]["runResponse"].startswith("Succeeded. Created pipeline job projects/")
+    assert shown["nextRunTime"] > world.engine.clock.now().isoformat()
+
+
+def test_pausing_stops_the_runs_and_resuming_goes_on(world: World) -> None:
+    made = create(world)
+    world.ok("POST", f"{made['name']}:pause", {})
+    world.engine.clock.advance(timedelta(days=93))
+    assert runs(world) == []
+    assert world.ok("GET", made["name"])["state"] == "PAUSED"
+    assert world.error("POST", f"{made['name']}:pause", {})[0] == "FAILED_PRECONDITION"
+    world.ok("POST", f"{made['name']}:resume", {})
+    assert runs(world) == []
+    world.engine.clock.advance(timedelta(days=31))
+    assert len(runs(world)) == 1
+
+
+def test_catching_up_makes_up_for_what_was_due(world: World) -> None:
+    made = create(world)
+    world.ok("POST", f"{made['name']}:pause", {})
+    world.engine.clock.advance(timedelta(days=93))
+    world.ok("POST", f"{made['name']}:resume", {"catchUp": True})
+    world.engine.clock.advance(timedelta(seconds=1))
+    assert len(runs(world)) >= 1
+
+
+def test_a_schedule_ends_after_its_last_run(world: World) -> None:
+    made = create(world, "0 0 * * *", maxRunCount=2)
+    world.engine.clock.advance(timedelta(days=5))
+    assert len(runs(world)) == 2
+    shown = world.ok("GET", made["name"])
+    assert shown["state"] == "COMPLETED"
+    assert "nextRunTime" not in shown
+
+
+def test_an_update_changes_when_the_next_runs_begin(world: World) -> None:
+    made = create(world)
+    changed = world.ok("PATCH", f"{made['name']}?updateMask=cron", {"cron": "0 0 * * *"})
+    assert changed["cron"] == "0 0 * * *"
+    world.engine.clock.advance(timedelta(days=3))
+    assert len(runs(world)) == 3
+    code, why = world.error("PATCH", f"{made['name']}?updateMask=state", {"state": "PAUSED"})
+    assert (code, "cannot be updated" in why) == ("INVALID_ARGUMENT", True)
+    world.done("DELETE", made["name"])
+    world.engine.clock.advance(timedelta(days=3))
+    assert len(runs(world)) == 3
+    assert world.error("GET", made["name"])[0] == "NOT_FOUND"
+
+
+def test_what_cannot_be_scheduled_is_refused(world: World) -> None:
+    def refused(**changed: Any) -> tuple[str, str]:
+        return world.error("POST", f"{world.parent}/schedules", {**schedule(world), **changed})
+
+    assert refused(cron="every month")[0] == "INVALID_ARGUMENT"
+    assert refused(cron="TZ=Berlin 0 6 1 * *") == (
+        "INVALID_ARGUMENT",
+        "'Berlin' is no time zone: write one such as Europe/Berlin or UTC.",
+    )
+    assert refused(maxConcurrentRunCount="0")[0] == "INVALID_ARGUMENT"
+    assert refused(displayName="")[0] == "INVALID_ARGUMENT"
+    broken = schedule(world)["createPipelineJobRequest"]
+    broken["pipelineJob"]["runtimeConfig"]["parameterValues"] = {"moth": "May"}
+    code, why = refused(createPipelineJobRequest=broken)
+    assert (code, "moth is not found" in why) == ("INVALID_ARGUMENT", True)
+
+
+def test_schedules_are_listed(world: World) -> None:
+    create(world, displayName="first")
+    create(world, displayName="second")
+    found = world.ok("GET", f'{world.parent}/schedules?filter=display_name="second"')["schedules"]
+    assert [each["displayName"] for each in found] == ["second"]
+    start = datetime.fromisoformat(found[0]["startTime"].replace("Z", "+00:00"))
+    assert abs(start - datetime.now(UTC)) < timedelta(minutes=1)
