@@ -9,10 +9,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from labkit.cloud.aws import (
+    registry_groups,
+    registry_packages,
     sagemaker_configs,
     sagemaker_endpoints,
+    sagemaker_executions,
     sagemaker_models,
+    sagemaker_permissions,
+    sagemaker_pipelines,
+    sagemaker_processing,
     sagemaker_tags,
+    sagemaker_training,
 )
 from labkit.cloud.aws.sagemaker_state import State
 
@@ -36,13 +43,52 @@ OPERATIONS: dict[str, Callable[[Call, dict[str, Any]], dict[str, Any] | None]] =
     "UpdateEndpoint": sagemaker_endpoints.update_endpoint,
     "UpdateEndpointWeightsAndCapacities": sagemaker_endpoints.update_endpoint_weights_and_capacities,
     "DeleteEndpoint": sagemaker_endpoints.delete_endpoint,
+    "CreateTrainingJob": sagemaker_training.create_training_job,
+    "DescribeTrainingJob": sagemaker_training.describe_training_job,
+    "ListTrainingJobs": sagemaker_training.list_training_jobs,
+    "StopTrainingJob": sagemaker_training.stop_training_job,
+    "CreateProcessingJob": sagemaker_processing.create_processing_job,
+    "DescribeProcessingJob": sagemaker_processing.describe_processing_job,
+    "ListProcessingJobs": sagemaker_processing.list_processing_jobs,
+    "StopProcessingJob": sagemaker_processing.stop_processing_job,
+    "CreateModelPackageGroup": registry_groups.create_model_package_group,
+    "DescribeModelPackageGroup": registry_groups.describe_model_package_group,
+    "ListModelPackageGroups": registry_groups.list_model_package_groups,
+    "DeleteModelPackageGroup": registry_groups.delete_model_package_group,
+    "PutModelPackageGroupPolicy": registry_groups.put_model_package_group_policy,
+    "GetModelPackageGroupPolicy": registry_groups.get_model_package_group_policy,
+    "DeleteModelPackageGroupPolicy": registry_groups.delete_model_package_group_policy,
+    "CreateModelPackage": registry_packages.create_model_package,
+    "DescribeModelPackage": registry_packages.describe_model_package,
+    "BatchDescribeModelPackage": registry_packages.batch_describe_model_package,
+    "ListModelPackages": registry_packages.list_model_packages,
+    "UpdateModelPackage": registry_packages.update_model_package,
+    "DeleteModelPackage": registry_packages.delete_model_package,
+    "CreatePipeline": sagemaker_pipelines.create_pipeline,
+    "UpdatePipeline": sagemaker_pipelines.update_pipeline,
+    "DescribePipeline": sagemaker_pipelines.describe_pipeline,
+    "DeletePipeline": sagemaker_pipelines.delete_pipeline,
+    "ListPipelines": sagemaker_pipelines.list_pipelines,
+    "ListPipelineVersions": sagemaker_pipelines.list_pipeline_versions,
+    "UpdatePipelineVersion": sagemaker_pipelines.update_pipeline_version,
+    "StartPipelineExecution": sagemaker_executions.start_pipeline_execution,
+    "StopPipelineExecution": sagemaker_executions.stop_pipeline_execution,
+    "RetryPipelineExecution": sagemaker_executions.retry_pipeline_execution,
+    "DescribePipelineExecution": sagemaker_executions.describe_pipeline_execution,
+    "UpdatePipelineExecution": sagemaker_executions.update_pipeline_execution,
+    "ListPipelineExecutions": sagemaker_executions.list_pipeline_executions,
+    "ListPipelineExecutionSteps": sagemaker_executions.list_pipeline_execution_steps,
+    "ListPipelineParametersForExecution": sagemaker_executions.list_pipeline_parameters_for_execution,
+    "DescribePipelineDefinitionForExecution": sagemaker_executions.describe_pipeline_definition_for_execution,
     "AddTags": sagemaker_tags.add_tags,
     "ListTags": sagemaker_tags.list_tags,
     "DeleteTags": sagemaker_tags.delete_tags,
 }
 
+needs = sagemaker_permissions.needs
+
 #: Operations whose record is their whole effect.
-SHAPE_ONLY = frozenset(("AddTags", "DeleteTags", "ListTags"))
+SHAPE_ONLY = frozenset(("AddTags", "DeleteTags", "ListTags", "PutModelPackageGroupPolicy"))
 
 NOTES = {
     "CreateModel": "one container, its model data an archive or files; VpcConfig is kept and has no effect; "
@@ -52,21 +98,35 @@ NOTES = {
     "CreateEndpoint": "any image but scikit-learn's ends in Failed; a requirements.txt is checked, not installed",
     "UpdateEndpoint": "all traffic at once; canary, linear and rolling updates, baking and alarms refuse",
     "UpdateEndpointWeightsAndCapacities": "an instance is a process on this machine",
+    "CreateTrainingJob": "one instance, a process on this machine; scikit-learn's images; input modes File and FastFile "
+    "(files are copied first); a requirements.txt is checked, not installed; pipes, file systems, warm pools, debugger, "
+    "experiments and MLflow refuse",
+    "CreateProcessingJob": "one instance, a process on this machine; scikit-learn's images; S3 inputs as files, outputs "
+    "at the end of the job; dataset definitions, feature store outputs and continuous upload refuse",
+    "CreateModelPackage": "a package is kept as it is given: nothing is validated, no image is scanned; model cards and "
+    "packages of algorithms refuse",
+    "PutModelPackageGroupPolicy": "the policy is kept; other accounts do not exist here",
+    "CreatePipeline": "steps of the types Processing, Training, Transform, Model, RegisterModel, Condition, Fail and "
+    "Lambda, others refuse; PipelineExperimentConfig is kept, and no experiment is made; aliases of versions refuse",
+    "StartPipelineExecution": "waits between retries are cut to 2 s",
 }
 
 
 def inventory(cloud: AwsCloud) -> dict[str, list[str]]:
-    """The names of what a learner made, by kind, in every region."""
-    models: list[str] = []
-    configs: list[str] = []
-    endpoints: list[str] = []
+    """The names of what a learner made, by kind, in every region. Jobs are not listed: they cannot be deleted."""
+    found: dict[str, list[str]] = {title: [] for title in _LISTED.values()}
     for state in cloud.stores(State):
         with state.lock:
-            models += [each.name for each in state.models.values()]
-            configs += [each.name for each in state.configs.values()]
-            endpoints += [each.name for each in state.endpoints.values()]
-    return {
-        "models": sorted(models),
-        "endpoint configurations": sorted(configs),
-        "endpoints": sorted(endpoints),
-    }
+            for kind, title in _LISTED.items():
+                found[title] += [each.name for each in state.by_kind[kind].values()]
+    return {title: sorted(names) for title, names in found.items()}
+
+
+_LISTED = {
+    "model": "models",
+    "endpoint-config": "endpoint configurations",
+    "endpoint": "endpoints",
+    "pipeline": "pipelines",
+    "model-package-group": "model package groups",
+    "model-package": "model packages",
+}

@@ -7,7 +7,6 @@ started and pinged. Where it goes wrong there, it goes wrong here, with the same
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.cloud.aws import sagemaker_data, sklearn_images
-from labkit.cloud.aws.front import CREDENTIALS_PATH
+from labkit.cloud.aws.container_environment import environment
 from labkit.cloud.aws.sagemaker_data import DeploymentFailed, Source
 from labkit.cloud.aws.sagemaker_models import role_problem
 from labkit.cloud.aws.sagemaker_state import Model
@@ -34,10 +33,6 @@ START_TIMEOUT = 60.0
 #: Room for model data on an instance in GB, where its variant does not say
 #: (https://docs.aws.amazon.com/sagemaker/latest/dg/host-instance-storage.html).
 VOLUME_GB = 30
-#: Where the proxy variables of an isolated container lead: nothing listens on this port.
-_NOWHERE = "http://127.0.0.1:9"
-#: Variables of the local clouds' clients that are the learner's own: a container runs as its role.
-_LEARNERS = frozenset(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "LABKIT_STATE"))
 
 
 @dataclass(frozen=True)
@@ -163,24 +158,7 @@ def _check_requirements(file: Path, variant: str, output: Callable[[str, str], N
 
 def _environment(call: Call, model: Model, folder: Path, token: str) -> dict[str, str]:
     """The replica's environment: what SageMaker sets, the model's Environment, and the way to the local clouds."""
-    cloud = {name: value for name, value in call.cloud.clients().items() if name not in _LEARNERS}
-    gateway = cloud.get("HTTPS_PROXY", _NOWHERE)
-    if model.request.get("EnableNetworkIsolation"):
-        cloud |= {name: _NOWHERE for name in cloud if name.upper() in ("HTTP_PROXY", "HTTPS_PROXY")}
-    else:
-        cloud["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = f"{gateway}{CREDENTIALS_PATH}"
-        cloud["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = token
-    return {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "LANG": "C.UTF-8",
-        "HOME": str(folder / "tmp"),
-        "TMPDIR": str(folder / "tmp"),
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        **model.container.get("Environment", {}),
-        # After the model's own variables, so that none of them leads round the gateway.
-        **cloud,
-        "AWS_REGION": call.region,
-        "AWS_DEFAULT_REGION": call.region,
-        "SM_MODEL_DIR": str(folder / "model"),
-    }
+    given = model.container.get("Environment", {})
+    isolated = bool(model.request.get("EnableNetworkIsolation"))
+    made = environment(call.cloud, call.region, folder / "tmp", token, given, isolated=isolated)
+    return {**made, "SM_MODEL_DIR": str(folder / "model")}

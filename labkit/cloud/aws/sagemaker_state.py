@@ -1,4 +1,4 @@
-"""What SageMaker keeps in one account and region: models, endpoint configurations and endpoints."""
+"""What SageMaker keeps in one account and region: models, endpoints, jobs, packages, pipelines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from labkit.cloud.aws.errors import AwsError
 
 if TYPE_CHECKING:
     from labkit.cloud.aws.front import Call
+    from labkit.cloud.aws.pipeline_records import Pipeline
+    from labkit.cloud.aws.registry_records import ModelPackage, PackageGroup
     from labkit.cloud.aws.sagemaker_hosting import Endpoint
+    from labkit.cloud.aws.sagemaker_jobs import JobRecord
+
+#: The kinds of jobs, as ARNs name them.
+JOBS = ("training-job", "processing-job", "transform-job")
 
 
 @dataclass
@@ -62,20 +68,51 @@ class State:
         self.models: dict[str, Model] = {}
         self.configs: dict[str, EndpointConfig] = {}
         self.endpoints: dict[str, Endpoint] = {}
+        self.jobs: dict[str, dict[str, JobRecord]] = {kind: {} for kind in JOBS}
+        self.groups: dict[str, PackageGroup] = {}
+        self.packages: dict[str, ModelPackage] = {}
+        self.pipelines: dict[str, Pipeline] = {}
+
+    @property
+    def by_kind(self) -> Mapping[str, dict[str, Any]]:
+        """The records of each kind of resource, as ARNs name it."""
+        return {
+            "model": self.models,
+            "endpoint-config": self.configs,
+            "endpoint": self.endpoints,
+            "model-package-group": self.groups,
+            "model-package": self.packages,
+            "pipeline": self.pipelines,
+            **self.jobs,
+        }
 
     def close(self) -> None:
-        """Stops every endpoint; called at reset."""
+        """Stops everything that runs; called at reset."""
         with self.lock:
-            endpoints = list(self.endpoints.values())
-            self.models.clear()
-            self.configs.clear()
-            self.endpoints.clear()
+            endpoints, pipelines = list(self.endpoints.values()), list(self.pipelines.values())
+            jobs = [job for of_kind in self.jobs.values() for job in of_kind.values()]
+            for records in self.by_kind.values():
+                records.clear()
+        for pipeline in pipelines:
+            pipeline.close()
+        for job in jobs:
+            job.stop()
         for endpoint in endpoints:
             endpoint.close()
 
 
 #: Kind of resource in an ARN -> what error messages call it.
-KINDS = {"model": "model", "endpoint-config": "endpoint configuration", "endpoint": "endpoint"}
+KINDS = {
+    "model": "model",
+    "endpoint-config": "endpoint configuration",
+    "endpoint": "endpoint",
+    "model-package-group": "model package group",
+    "model-package": "model package",
+    "pipeline": "pipeline",
+    "training-job": "training job",
+    "processing-job": "processing job",
+    "transform-job": "transform job",
+}
 
 R = TypeVar("R")
 

@@ -63,11 +63,5 @@ def _tags_of(call: Call, resource: str) -> dict[str, str]:
         raise part_of(call, f"tags of {kind} resources")
     if (region, account) != (call.region, call.account):
         raise AwsError("ValidationException", f'Could not find {KINDS[kind]} "{resource}".')
-    state = call.store(State)
-    records: dict[str, Mapping[str, Any]] = {
-        "model": state.models,
-        "endpoint-config": state.configs,
-        "endpoint": state.endpoints,
-    }
-    tags: dict[str, str] = get(call, records[kind], kind, name).tags
+    tags: dict[str, str] = get(call, call.store(State).by_kind[kind], kind, name).tags
     return tags

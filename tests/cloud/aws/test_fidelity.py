@@ -17,5 +17,5 @@ def test_every_operation_is_one_of_awss_and_stands_once(service: fidelity.Servic
 def test_what_is_refused_is_listed_and_counted() -> None:
     text = fidelity.section()
     assert "`sagemaker`" in text
-    assert "CreateTrainingJob" in text.partition("<summary>Refused")[2]
+    assert "CreateAutoMLJob" in text.partition("<summary>Refused")[2]
     assert "PutObject" in text.partition("(`s3`)\n\n**Works**")[2].partition("**Shape only**")[0]

@@ -58,8 +58,8 @@ def test_boto3_as_it_is(world: World) -> None:
     assert caught.value.response["OriginalStatusCode"] == 500
     with pytest.raises(ClientError, match="HTTP content length exceeded 6295552 bytes"):
         world.runtime.invoke_endpoint(EndpointName=name, Body=bytes(7 * 1024 * 1024))
-    with pytest.raises(ClientError, match="do not serve sagemaker:ListTrainingJobs yet") as refused:
-        world.sm.list_training_jobs()
+    with pytest.raises(ClientError, match="do not serve sagemaker:ListDomains yet") as refused:
+        world.sm.list_domains()
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
 
 

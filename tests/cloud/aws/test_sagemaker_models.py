@@ -352,7 +352,7 @@ def test_a_resource_has_fifty_tags_at_most(world: World) -> None:
             "ValidationException",
             f'Could not find model "{PREFIX.replace("us-east-1", "eu-west-1")}:model/m".',
         ),
-        (f"{PREFIX}:pipeline/p", "NotImplementedException", "do not serve tags of pipeline resources"),
+        (f"{PREFIX}:domain/p", "NotImplementedException", "do not serve tags of domain resources"),
     ],
 )
 def test_tags_of_what_is_not_there(world: World, arn: str, code: str, message: str) -> None:

@@ -1,0 +1,333 @@
+"""What training, processing and transform jobs have in common: a record, a run in a thread of its own, a stop.
+
+https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeTrainingJob.html and its likes.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labkit.cloud.aws import sagemaker_events, service_calls, sklearn_images
+from labkit.cloud.aws.errors import AwsError
+from labkit.cloud.aws.identity import Key
+from labkit.cloud.aws.job_channels import TransferFailed, items
+from labkit.cloud.aws.place import Place
+from labkit.cloud.aws.role_storage import RoleStorage
+from labkit.cloud.aws.sagemaker_listing import page
+from labkit.cloud.aws.sagemaker_models import check_role
+from labkit.cloud.aws.sagemaker_state import State, arn
+from labkit.cloud.aws.sagemaker_tags import as_dict
+from labkit.cloud.engine.errors import CloudError
+from labkit.cloud.engine.jobs import Job as Process
+from labkit.cloud.engine.jobs import JobSpec
+
+if TYPE_CHECKING:
+    from labkit.cloud.aws.front import Call
+
+_log = logging.getLogger(__name__)
+
+SAGEMAKER = "sagemaker.amazonaws.com"
+#: Seconds for which a waiter's describe is held while a job runs: botocore's waiters sleep for a minute or two.
+HELD = 50.0
+#: FailureReason and ExitMessage hold this many characters at most.
+LONGEST_REASON = 1024
+#: Seconds between the request to a container to end and its end, as SageMaker documents.
+STOP_GRACE = 120.0
+#: Where SageMaker's containers keep everything.
+ML = "/opt/ml"
+
+
+class JobFailed(Exception):
+    """A job cannot go on. The message is its FailureReason."""
+
+
+class JobStopped(Exception):
+    """A job was stopped before its container ran."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of job: its resource in ARNs, its name in messages, its log group and its state changes' name."""
+
+    resource: str
+    word: str
+    log_group: str
+    event: str
+    field: str
+
+
+@dataclass
+class JobRecord:
+    """A job; its parts change under ``lock``. It is a :class:`~labkit.cloud.engine.clock.Work`.
+
+    ``request`` is what it was created with; ``results`` are the members of its description that its run adds.
+    """
+
+    kind: Kind
+    name: str
+    arn: str
+    place: Place
+    request: Mapping[str, Any]
+    created: datetime
+    modified: datetime
+    tags: dict[str, str]
+    status: str = "InProgress"
+    failure: str = ""
+    started: datetime | None = None
+    ended: datetime | None = None
+    results: dict[str, Any] = field(default_factory=dict)
+    transitions: list[dict[str, Any]] = field(default_factory=list)
+    lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+    settled: threading.Event = field(default_factory=threading.Event, repr=False)
+    _process: Process | None = None
+
+    @property
+    def role(self) -> str:
+        return str(self.request["RoleArn"])
+
+    @property
+    def stopping(self) -> bool:
+        return self.status == "Stopping"
+
+    def wait(self, timeout: float) -> bool:
+        """Waits up to ``timeout`` seconds; returns whether the job has ended."""
+        return self.settled.wait(timeout)
+
+    def start(self, work: Callable[[JobRecord], None]) -> None:
+        """Runs ``work`` in a thread; it ends the job itself or raises :class:`JobFailed` or :class:`JobStopped`."""
+        threading.Thread(target=self._run, args=(work,), name=f"job-{self.name}", daemon=True).start()
+
+    def stop(self) -> None:
+        """Has the job end soon; nothing happens if it has ended."""
+        with self.lock:
+            if self.status != "InProgress":
+                return
+            process = self._process
+        self.change("Stopping", "Stopping", "Stopping the training job")
+        if process is not None:
+            process.stop()
+
+    def change(self, status: str, secondary: str = "", message: str = "") -> None:
+        """Takes on a status, and a secondary one with its transition; tells the events."""
+        with self.lock:
+            now = self.place.engine.clock.now()
+            self.status, self.modified = status, now
+            if secondary and self.kind.resource == "training-job":
+                if self.transitions:
+                    self.transitions[-1]["EndTime"] = now
+                self.transitions.append({"Status": secondary, "StartTime": now, "StatusMessage": message})
+        sagemaker_events.job_changed(self)
+
+    def end(self, status: str, failure: str = "", secondary: str = "", message: str = "") -> None:
+        """Ends the job for good."""
+        with self.lock:
+            self.failure = failure[:LONGEST_REASON]
+            self.ended = self.place.engine.clock.now()
+            self.change(status, secondary or status, message or failure)
+            if self.transitions:
+                self.transitions[-1]["EndTime"] = self.ended
+        self.settled.set()
+
+    def run_process(self, spec: JobSpec, meanwhile: Callable[[], None] = lambda: None) -> Process:
+        """Runs the container to its end, calling ``meanwhile`` now and then; raises :class:`JobFailed`."""
+        with self.lock:
+            if self.stopping:
+                raise JobStopped
+            self.started = self.place.engine.clock.now()
+            try:
+                process = self.place.engine.jobs.start(spec)
+            except CloudError as error:
+                raise JobFailed(f"ClientError: {error.message}") from None
+            self._process = process
+        while not process.wait(2.0):
+            meanwhile()
+        self.place.engine.launcher.catch_up()
+        return process
+
+    def _run(self, work: Callable[[JobRecord], None]) -> None:
+        try:
+            work(self)
+        except JobStopped:
+            self.end("Stopped", "", "Stopped", "Training job stopped")
+        except JobFailed as error:
+            self.end("Failed", str(error))
+        except TransferFailed as error:
+            self.end("Failed", f"ClientError: {error}")
+        except Exception:
+            _log.exception("The job %s failed", self.name)
+            self.end("Failed", "InternalServerError: We encountered an internal error.  Please try again.")
+
+
+@dataclass
+class Workplace:
+    """What one job's container has: a role's session, its folders, its right to credentials and its log stream."""
+
+    job: JobRecord
+    key: Key
+    storage: RoleStorage
+    folder: Path
+    token: str
+
+    @property
+    def ml(self) -> Path:
+        """The folder that the container sees as ``/opt/ml``."""
+        return self.folder / "ml"
+
+    @property
+    def scratch(self) -> Path:
+        return self.folder / "tmp"
+
+    def seen_at(self, path: str) -> Path:
+        """The real folder behind a path below ``/opt/ml`` in the container."""
+        return self.ml / path.removeprefix(ML).strip("/")
+
+    def log(self, stream: str) -> Callable[[str], None]:
+        """Writes lines to a stream of the job's log group."""
+        place, group = self.job.place, self.job.kind.log_group
+        return lambda line: place.engine.logs.write(place.scope, group, stream, line)
+
+    def close(self) -> None:
+        self.job.place.cloud.identities.release(self.token)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def workplace(job: JobRecord) -> Workplace:
+    """Makes a job's folders, as its role. Raises :class:`JobFailed` when the role cannot be assumed."""
+    place = job.place
+    try:
+        key = service_calls.assume(place, job.role, SAGEMAKER, "SageMaker")
+    except AwsError as error:
+        raise JobFailed(f"ClientError: {error.message}") from None
+    folder = place.engine.folder / "sagemaker" / uuid.uuid4().hex
+    for part in ("ml", "tmp"):
+        (folder / part).mkdir(parents=True)
+    token = place.cloud.identities.container(job.role, "SageMaker")
+    return Workplace(job, key, RoleStorage(place, key, SAGEMAKER), folder, token)
+
+
+# -- operations ----------------------------------------------------------------------------------------------------
+
+
+def create(call: Call, kind: Kind, name: str, parameters: Mapping[str, Any], work: Callable[[JobRecord], None]) -> str:
+    """Keeps a new job and starts it; returns its ARN. Raises ``ResourceInUse`` when the name is taken."""
+    tags = as_dict(parameters.get("Tags"))
+    state, now = call.store(State), call.engine.clock.now()
+    job = JobRecord(
+        kind=kind,
+        name=name,
+        arn=arn(call, kind.resource, name),
+        place=Place.of(call),
+        request=parameters,
+        created=now,
+        modified=now,
+        tags=tags,
+    )
+    with state.lock:
+        refuse_taken(call, kind, name)
+        state.jobs[kind.resource][name.lower()] = job
+    job.change("InProgress", "Starting", "Launching requested ML instances")
+    job.start(work)
+    return job.arn
+
+
+def refuse_taken(call: Call, kind: Kind, name: str) -> None:
+    existing = call.store(State).jobs[kind.resource].get(name.lower())
+    if existing is None:
+        return
+    if kind.resource == "training-job":
+        message = (
+            "Training job names must be unique within an AWS account and region, and a training job with this name "
+            f"already exists ({existing.arn})"
+        )
+    else:
+        message = (
+            "Job name must be unique within an AWS account and region, and a job with this name already exists "
+            f"({existing.arn})"
+        )
+    raise AwsError("ResourceInUse", message)
+
+
+def find(call: Call, kind: Kind, name: str) -> JobRecord:
+    """The job with a name, or the error that SageMaker answers when there is none."""
+    job: JobRecord | None = call.store(State).jobs[kind.resource].get(name.lower())
+    if job is None:
+        if kind.resource == "training-job":
+            raise AwsError("ValidationException", "Requested resource not found.")
+        raise AwsError("ValidationException", f"Could not find requested job with name: {name}")
+    return job
+
+
+def described(call: Call, job: JobRecord) -> dict[str, Any]:
+    """The members that every job's description has. A waiter's call is held while the job runs."""
+    if call.waiter:
+        job.settled.wait(HELD)
+    with job.lock:
+        named = job.kind.field
+        shown = {name: value for name, value in job.request.items() if name != "Tags"}
+        return {
+            **shown,
+            **job.results,
+            f"{named}Arn": job.arn,
+            f"{named}Status": job.status,
+            "FailureReason": job.failure or None,
+            "CreationTime": job.created,
+            "LastModifiedTime": job.modified,
+        }
+
+
+def stop(call: Call, kind: Kind, name: str) -> None:
+    """Stops a job that runs; raises ``ValidationException`` for one that has ended."""
+    job = find(call, kind, name)
+    if job.status not in ("InProgress", "Stopping"):
+        message = f"The request was rejected because the {kind.word} is in status {job.status}."
+        raise AwsError("ValidationException", message)
+    job.stop()
+
+
+def listed(call: Call, kind: Kind, parameters: Mapping[str, Any]) -> tuple[list[JobRecord], str | None]:
+    """A page of the jobs of a kind."""
+    state = call.store(State)
+    with state.lock:
+        jobs = list(state.jobs[kind.resource].values())
+    return page(parameters, jobs)
+
+
+# -- checks of requests --------------------------------------------------------------------------------------------
+
+
+def check_common(call: Call, role: str, network: Mapping[str, Any]) -> RoleStorage:
+    """Checks the role; returns S3 as the role sees it."""
+    check_role(call, role)
+    place = Place.of(call)
+    return RoleStorage(place, service_calls.assume(place, role, SAGEMAKER, "SageMaker"), SAGEMAKER)
+
+
+def check_data(call: Call, storage: RoleStorage, role: str, url: str, data_type: str) -> None:
+    """Raises what SageMaker answers for a data source that holds nothing or may not be listed."""
+    try:
+        if items(storage, url, data_type):
+            return
+    except AwsError as error:
+        if error.code not in ("AccessDenied", "NoSuchBucket", "NoSuchKey"):
+            raise AwsError("ValidationException", error.message) from None
+    bucket = url.removeprefix("s3://").partition("/")[0]
+    raise AwsError(
+        "ValidationException",
+        f'No S3 objects found under S3 URL "{url}" given in input data source. Please ensure that the bucket exists in '
+        f"the selected region ({call.region}), that objects exist under that S3 prefix, and that the role "
+        f'"{role}" has "s3:ListBucket" permissions on bucket "{bucket}".',
+    )
+
+
+def check_image(image: str, region: str) -> None:
+    """Raises :class:`JobFailed` for an image that cannot be pulled here."""
+    if problem := sklearn_images.refusal(image, region):
+        raise JobFailed(f"ClientError: Cannot pull algorithm container. {problem}")
