@@ -6,18 +6,19 @@ https://learn.microsoft.com/azure/azure-resource-manager/management/overview
 from __future__ import annotations
 
 import importlib
-import uuid
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from labkit.cloud.azure import errors, settings, tokens, versions
+from labkit.cloud.azure import errors, scopes, settings, tokens, versions
 from labkit.cloud.azure.errors import AzureError, Codes
-from labkit.cloud.azure.routes import Route, Table
+from labkit.cloud.azure.managed_identities import check_linked
+from labkit.cloud.azure.routes import SCOPE, SUBSCRIPTION, Route, Table
 from labkit.cloud.azure.unserved import TYPES
 from labkit.cloud.azure.wire import json_response
 from labkit.cloud.engine.access import Caller
+from labkit.cloud.engine.errors import Denied
 from labkit.cloud.http import Response
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 MODULES = (
     "operations",
     "groups",
+    "role_definitions",
+    "role_assignments",
+    "managed_identities",
+    "activity_log",
     "deployments",
     "storage_accounts",
     "storage_containers",
@@ -67,6 +72,9 @@ _INVENTORY = {
     "Microsoft.MachineLearningServices/workspaces/computes": "computes",
 }
 
+#: What everyone in the tenant may read, and what everyone may who has a role somewhere in the subscription.
+_ANYONES = ("/tenants", "/subscriptions", "/providers/Microsoft.Insights/eventcategories")
+_ANY_ROLES = (SUBSCRIPTION, f"{SUBSCRIPTION}/locations")
 _METHODS = ("GET", "HEAD", "PUT", "PATCH", "POST", "DELETE")
 _accepts = tokens.one_of(AUDIENCES)
 
@@ -114,8 +122,7 @@ def answer(call: Call) -> Response:
     versions.check(call.api_version, route.namespace, route.type)
     _check_scope(call, found.names, route)
     call.resource = _resource_of(found.names, route)
-    call.engine.access.authorize(call.caller, route.needs, call.resource)
-    result = route.function(call, found.names)
+    result = _permitted(call, found.names, route)
     response = result if isinstance(result, Response) else _plain(result)
     response.headers += [
         ("x-ms-request-id", call.request_id),
@@ -123,6 +130,34 @@ def answer(call: Call) -> Response:
         ("Cache-Control", "no-cache"),
     ]
     return response
+
+
+def _permitted(call: Call, names: dict[str, str], route: Route) -> object:
+    """The operation's result for who may have it; of a whole subscription, what there is that they may read.
+
+    Raises :class:`Denied`. https://learn.microsoft.com/azure/role-based-access-control/overview
+    """
+    authorization, principal = call.cloud.authorization, call.caller.principal
+    of_the_tenant = route.method == "GET" and route.type == "roleDefinitions" and names.get("scope") == ""
+    if route.path in _ANYONES or of_the_tenant or (route.path in _ANY_ROLES and authorization.has_any(principal)):
+        return route.function(call, names)
+    try:
+        call.engine.access.authorize(call.caller, route.needs, call.resource)
+    except Denied:
+        if not (route.lists_subscription and authorization.has_any(principal)):
+            raise
+        listed = route.function(call, names)
+        needs = route.needs if route.type != "subscriptions/resources" else ""
+        listed["value"] = [each for each in listed["value"] if _readable(call, each, needs)]
+        return listed
+    if route.method in ("PUT", "PATCH"):
+        check_linked(call, route.needs)
+    return route.function(call, names)
+
+
+def _readable(call: Call, shown: dict[str, str], needs: str) -> bool:
+    """Whether the caller may read what a list shows; ``needs`` is empty where the list is of many kinds."""
+    return call.cloud.authorization.allows(call.caller.principal, needs or f"{shown['type']}/read", shown["id"])
 
 
 def failure(call: Call, error: AzureError) -> Response:
@@ -183,10 +218,12 @@ def _challenge(call: Call, message: str) -> list[tuple[str, str]]:
 
 def _check_scope(call: Call, names: dict[str, str], route: Route) -> None:
     """Sees that the subscription is the lab's and that what contains the resource exists."""
+    if "scope" in names:
+        names["scope"] = scopes.find(call.cloud, names["scope"])
     if (subscription := names.get("subscription")) is None:
         return
     if subscription.lower() != call.subscription:
-        raise _no_subscription(subscription)
+        raise scopes.no_subscription(subscription)
     names["subscription"] = call.subscription
     if "group" not in names:
         return
@@ -206,21 +243,15 @@ def _check_scope(call: Call, names: dict[str, str], route: Route) -> None:
         call.workspace_id, names["workspace"] = workspace.id, workspace.name
 
 
-def _no_subscription(subscription: str) -> AzureError:
-    try:
-        uuid.UUID(subscription)
-    except ValueError:
-        message = f"The provided subscription identifier '{subscription}' is malformed or invalid."
-        return AzureError("InvalidSubscriptionId", message, 400)
-    return AzureError("SubscriptionNotFound", f"The subscription '{subscription}' could not be found.", 404)
-
-
 def _resource_of(names: dict[str, str], route: Route) -> str:
     """The id of the resource that a call is about: the path in its own spelling, without an action or collection."""
     template = route.segments
     while template and not template[-1].startswith("{"):
         template.pop()
-    return "/" + "/".join(names[part[1:-1]] if part.startswith("{") else part for part in template)
+    if template == [SCOPE.strip("/"), "providers", route.namespace]:
+        template = template[:1]
+    parts = [names[part[1:-1]] if part.startswith("{") else part for part in template]
+    return "/" + "/".join(part.strip("/") for part in parts if part)
 
 
 def _plain(body: object) -> Response:

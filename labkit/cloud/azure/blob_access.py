@@ -15,6 +15,7 @@ from labkit.cloud.azure.blob_errors import error
 from labkit.cloud.azure.blob_request import BlobCall
 from labkit.cloud.azure.routes import Level
 from labkit.cloud.engine.access import Caller
+from labkit.cloud.engine.errors import Denied
 from labkit.cloud.http import Response
 
 RESOURCE = "https://storage.azure.com"
@@ -62,6 +63,21 @@ def authenticate(at: BlobCall, operation: Operation) -> None:
         raise error("PublicAccessNotPermitted")
     else:
         raise error("NoAuthenticationInformation", headers=_challenge(at))
+
+
+def authorize(at: BlobCall, operation: Operation) -> None:
+    """Sees that the caller's roles allow the operation; raises ``AuthorizationPermissionMismatch``.
+
+    A key of the account is its owner's: no role is asked of who has it, or a signature that was made with it.
+    """
+    call = at.call
+    by_key = call.request.headers.get("authorization").partition(" ")[0].lower() == "sharedkey"
+    if by_key or (at.grant is not None and not at.grant.object_id):
+        return
+    try:
+        call.engine.access.authorize(call.caller, operation.action, call.resource)
+    except Denied:
+        raise error("AuthorizationPermissionMismatch") from None
 
 
 def _claims(at: BlobCall) -> tokens.Claims:

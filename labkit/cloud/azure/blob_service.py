@@ -20,7 +20,7 @@ from labkit.cloud.azure import (
     blob_writing,
     storage_accounts,
 )
-from labkit.cloud.azure.blob_access import Operation, authenticate
+from labkit.cloud.azure.blob_access import Operation, authenticate, authorize
 from labkit.cloud.azure.blob_errors import ERRORS, error
 from labkit.cloud.azure.blob_request import BlobCall
 from labkit.cloud.azure.errors import AzureError, refusal
@@ -141,7 +141,7 @@ def answer(call: Call) -> Response:
     call.read_only = operation.read_only
     authenticate(at, operation)
     _check_version(at)
-    call.engine.access.authorize(call.caller, operation.action, call.resource)
+    authorize(at, operation)
     _refuse_features(at)
     response = operation.function(at)
     response.headers += _common(call)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from labkit.cloud.azure import asset_files, deployment_environment, identity
+from labkit.cloud.azure import asset_files, deployment_environment, identity, managed_identities
 from labkit.cloud.azure.codes import CODES
 from labkit.cloud.azure.deployment_logs import DeploymentLog
 from labkit.cloud.azure.deployment_settings import Settings
@@ -24,7 +24,7 @@ from labkit.cloud.azure.models import MODELS
 from labkit.cloud.azure.online_errors import failed, not_served
 from labkit.cloud.azure.resources import Resource
 from labkit.cloud.engine.access import Caller
-from labkit.cloud.engine.errors import CloudError
+from labkit.cloud.engine.errors import CloudError, Denied
 from labkit.cloud.engine.serving import ModelServer
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def prepare(
     """Gets ready what replicas need, and answers how to give it back; raises :class:`AzureError`."""
     cloud = call.cloud
     folder = call.engine.folder / "azureml" / uuid.uuid4().hex
-    own = cloud.identities.find((endpoint.identity or {}).get("principalId", ""))
+    own = next(iter(managed_identities.of(cloud, endpoint)), None)
     header = cloud.identities.admit(own) if own else ""
 
     def release() -> None:
@@ -69,7 +69,7 @@ def prepare(
 
     try:
         _check_environment(assets.environment, log)
-        caller = Caller("azure", own.object_id if own else "", cloud.identities.tenant, endpoint.location)
+        caller = managed_identities.acting_as(cloud, own, endpoint.location)
         code, model = _download(cloud, call.workspace_id, assets, caller, folder, log)
         (folder / "tmp").mkdir(parents=True, exist_ok=True)
         server = ModelServer(
@@ -127,11 +127,21 @@ def _download(
 def _lay_out(
     cloud: AzureCloud, workspace_id: str, uri: str, caller: Caller, folder: Path, log: DeploymentLog, what: str
 ) -> None:
+    guide = "unable-to-download-user-model"
     try:
         folder.mkdir(parents=True)
         place = asset_files.place_of(cloud, workspace_id, uri)
         inside = what == "code" and bool(place.path)
         count = asset_files.lay_out(cloud, place, caller, folder, inside=inside)
+    except Denied:
+        account = place.account.name
+        reason = (
+            f"Authorization error: the endpoint's identity {caller.principal} may not read the container "
+            f"{place.container} of the storage account {account}: "
+            "This request is not authorized to perform this operation using this permission. The identity needs the "
+            f"role Storage Blob Data Reader on {account}"
+        )
+        guide = "authorization-error"
     except CloudError as error:
         reason = error.message.partition("\n")[0].rstrip(".")
     except OSError as error:
@@ -143,7 +153,7 @@ def _lay_out(
     log.stage("ModelDownload", "Failed")
     log.event("DownloadFailed", f"Failed to download the {what} from {uri}", "Warning")
     message = f"Unable to download user {what} from {uri}: {reason}"
-    raise failed("BadArgument", message, "unable-to-download-user-model")
+    raise failed("BadArgument", message, guide)
 
 
 def _environment(

@@ -19,7 +19,10 @@ _INTRO = """\
 ## Azure
 
 One subscription of one tenant is served, in every region of the global Azure. Access tokens (`DefaultAzureCredential()`
-finds a managed identity), Shared Key signatures and shared access signatures are verified; roles are not enforced yet.
+finds a managed identity), Shared Key signatures and shared access signatures are verified. Azure RBAC decides every call
+of an identity: built-in and custom roles, assigned to service principals and managed identities at subscription, group,
+resource and container scope; the learner is Owner and Storage Blob Data Owner of the subscription. Refused by name are
+conditions of assignments and roles, eligible (just-in-time) assignments, management groups and federated credentials.
 Every api-version that a resource provider has published is taken and answered in the newest shape; any other is refused
 (`NoRegisteredProviderFound`). A kind of resource that is not listed here refuses with HTTP 501 and its name, one that
 Azure does not have with its own error (`InvalidResourceType`, `InvalidResourceNamespace`).
@@ -35,6 +38,7 @@ then write this file again.
 #: What hosts beside Resource Manager's and Blob Storage's are, by service.
 _TITLES = {
     "login": "Microsoft Entra ID (login.microsoftonline.com)",
+    "graph": "Microsoft Graph (graph.microsoft.com/v1.0)",
     "scoring": "Scoring (`{endpoint}.{region}.inference.ml.azure.com`)",
     "workspace": "Services of a workspace (`{region}.api.azureml.ms`)",
     "metrics": "Azure Monitor metrics (`{region}.metrics.monitor.azure.com`)",

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 from urllib.parse import parse_qsl
 
 from labkit.cloud.azure import arm, errors, hosts, identity
+from labkit.cloud.azure.authorization import Authorization
+from labkit.cloud.azure.directory import Directory
 from labkit.cloud.azure.errors import AzureError, Codes
 from labkit.cloud.azure.hosts import Target
 from labkit.cloud.azure.identity import Identities, LabSettings
@@ -34,6 +36,7 @@ T = TypeVar("T")
 SERVICES = {
     "arm": "arm",
     "login": "login",
+    "graph": "graph",
     "blob": "blob_service",
     "scoring": "scoring",
     "workspace": "runs_service",
@@ -157,6 +160,10 @@ class AzureCloud:
         self.clients = clients
         self.identities = Identities(lab)
         self.resources = Resources()
+        self.authorization = Authorization(self.identities, engine.clock.now)
+        self.resources.when_deleted = self.authorization.forget
+        engine.access.use(self.name, self.authorization)
+        self.directory = Directory(self.identities, engine.clock.now)
         #: The ids of what the lab has from the beginning.
         self.laid_out: frozenset[str] = frozenset()
         arm.lay_out(self)
@@ -196,6 +203,8 @@ class AzureCloud:
     def reset(self) -> None:
         self.resources.reset()
         self.identities.reset()
+        self.authorization.reset()
+        self.directory.reset()
         arm.lay_out(self)
 
     def close(self) -> None:
@@ -244,6 +253,7 @@ class AzureCloud:
                 read_only=call.read_only,
                 request_id=call.request_id,
                 client=call.request.headers.get("user-agent"),
+                parameters={"method": call.request.method, "correlation": (call.outer or call).request_id},
             )
         )
 

@@ -35,7 +35,9 @@ def make(cloud: AzureCloud, caller: Caller, name: str, location: str = locations
 
 
 def list_subscriptions(call: Call, names: dict[str, str]) -> dict[str, Any]:
-    return {"value": [_subscription(call)], "count": {"type": "Total", "value": 1}}
+    """The subscription, for who has a role somewhere in it."""
+    found = [_subscription(call)] if call.cloud.authorization.has_any(call.caller.principal) else []
+    return {"value": found, "count": {"type": "Total", "value": len(found)}}
 
 
 def get_subscription(call: Call, names: dict[str, str]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ WHOLE = {
     "login.windows.net": "login",
     "login.microsoft.com": "login",
     "sts.windows.net": "login",
+    "graph.microsoft.com": "graph",
     "api.loganalytics.io": "log-analytics",
     "api.loganalytics.azure.com": "log-analytics",
 }
@@ -35,7 +36,6 @@ _NOT_SERVED = {
     ".table.core.windows.net": "Azure Table Storage",
     ".web.core.windows.net": "static websites of Azure Storage",
     ".core.windows.net": "this part of Azure Storage",
-    "graph.microsoft.com": "Microsoft Graph",
     "graph.windows.net": "Azure AD Graph",
     ".vault.azure.net": "the contents of Azure Key Vault",
     ".azurecr.io": "Azure Container Registry",

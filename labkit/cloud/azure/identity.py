@@ -1,4 +1,4 @@
-"""Who calls: the tenant, its learner, the managed identities of resources, and the endpoint that gives out tokens.
+"""Who calls: the tenant's principals, and the endpoint that gives programs in the clouds their tokens.
 
 The learner is a service principal. Its programs find the endpoint as code in Azure App Service finds its own
 (``IDENTITY_ENDPOINT``, ``IDENTITY_HEADER``), so ``DefaultAzureCredential()`` works unchanged:
@@ -26,6 +26,9 @@ from labkit.cloud.http import Request, Response
 PATH = "/_azure/identity"
 #: The versions of App Service's endpoint that clients send.
 VERSIONS = ("2019-08-01", "2017-09-01")
+
+#: The parameters with which a program that has several identities says which one it means.
+_NAMING = ("client_id", "clientid", "object_id", "principal_id", "mi_res_id", "msi_res_id")
 
 LEARNER = "learner"
 _KIT = uuid.UUID("6f0d1c4e-5a0b-4d5e-9f53-0d6a3c6b1a52")
@@ -56,7 +59,10 @@ class LabSettings(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A service principal. ``resource_id`` is that of the resource whose managed identity it is, or ``""``."""
+    """A service principal. ``resource_id`` is that of the resource whose managed identity it is, or ``""``.
+
+    ``client_id`` is its application's id: it names the identity to programs, ``object_id`` to roles.
+    """
 
     name: str
     object_id: str
@@ -73,6 +79,8 @@ class Identities:
         self.subscription = self._fixed_id("subscription")
         self.learner = Identity(LEARNER, self._fixed_id("learner"), self._fixed_id("learner's application"))
         self.tokens = Tokens(self.tenant, lab.folder / "azure-token-key.pem", lab.write)
+        #: By object id: every principal but the learner.
+        self._principals: dict[str, Identity] = {}
         self._managed: dict[str, Identity] = {}
         self._headers: dict[str, Identity] = {}
         self._lock = threading.Lock()
@@ -92,7 +100,10 @@ class Identities:
         """A new system-assigned identity for a resource, in place of one that it had."""
         identity = Identity(resource_id.rpartition("/")[2], str(uuid.uuid4()), str(uuid.uuid4()), resource_id)
         with self._lock:
+            if (old := self._managed.get(resource_id.lower())) is not None:
+                self._end(old)
             self._managed[resource_id.lower()] = identity
+            self._principals[identity.object_id] = identity
         return identity
 
     def unassign(self, resource_id: str) -> None:
@@ -100,15 +111,44 @@ class Identities:
         mine = resource_id.lower()
         with self._lock:
             for each in [known for known in self._managed if known == mine or known.startswith(f"{mine}/")]:
-                gone = self._managed.pop(each)
-                self._headers = {key: who for key, who in self._headers.items() if who is not gone}
+                self._end(self._managed.pop(each))
 
     def find(self, object_id: str) -> Identity | None:
         """The identity with this object id, or None."""
         if object_id == self.learner.object_id:
             return self.learner
+        return self._principals.get(object_id)
+
+    def named(self, *, client_id: str = "", object_id: str = "", resource_id: str = "") -> Identity | None:
+        """The identity that has every one of the ids given, without regard to case; None where there is none."""
+        wanted = [
+            (kind, each.lower()) for kind, each in (("c", client_id), ("o", object_id), ("r", resource_id)) if each
+        ]
         with self._lock:
-            return next((each for each in self._managed.values() if each.object_id == object_id), None)
+            known = [self.learner, *self._principals.values()]
+        for one in known if wanted else ():
+            mine = {"c": one.client_id.lower(), "o": one.object_id.lower(), "r": one.resource_id.lower()}
+            if all(mine[kind] == each for kind, each in wanted):
+                return one
+        return None
+
+    # -- service principals of applications ------------------------------------------------------------------------
+
+    def add(self, identity: Identity) -> None:
+        """Takes a service principal in."""
+        with self._lock:
+            self._principals[identity.object_id] = identity
+
+    def remove(self, identity: Identity) -> None:
+        """Ends a service principal: its tokens are refused from now on."""
+        with self._lock:
+            self._end(identity)
+
+    def _end(self, identity: Identity) -> None:
+        self._principals.pop(identity.object_id, None)
+        self._headers = {key: who for key, who in self._headers.items() if who is not identity}
+
+    # -- tokens ----------------------------------------------------------------------------------------------------
 
     def verify(self, token: str, accepts: Callable[[str], bool]) -> Claims:
         """What a token says that is good and of a principal in the tenant; raises :class:`Rejected`."""
@@ -132,6 +172,7 @@ class Identities:
     def reset(self) -> None:
         """Forgets every identity but the learner's."""
         with self._lock:
+            self._principals.clear()
             self._managed.clear()
             self._headers.clear()
 
@@ -151,8 +192,9 @@ class Identities:
         resource = query.get("resource", "")
         if not resource:
             return _refused(400, "The request names no resource to get a token for.")
-        wanted = [query[name] for name in ("client_id", "clientid", "object_id", "principal_id") if name in query]
-        if "mi_res_id" in query or any(each not in (identity.client_id, identity.object_id) for each in wanted):
+        wanted = [query[name] for name in _NAMING if name in query]
+        mine = (identity.client_id, identity.object_id, identity.resource_id.lower())
+        if any(not each or each.lower() not in mine for each in wanted):
             return _refused(
                 400,
                 "No User Assigned or Delegated Managed Identity found for specified ClientId/ResourceId/PrincipalId.",

@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from labkit.cloud.azure import deployment_logs, locations, operations, scoring
+from labkit.cloud.azure import deployment_logs, locations, managed_identities, operations, scoring
 from labkit.cloud.azure.groups import tags_of
 from labkit.cloud.azure.online_errors import busy, invalid, not_served
 from labkit.cloud.azure.online_hosting import Endpoint, new_key
 from labkit.cloud.azure.resources import Resource
 from labkit.cloud.azure.routes import MACHINE_LEARNING, WORKSPACE, Route
+from labkit.cloud.azure.shapes import section, text
 from labkit.cloud.azure.wire import page
 from labkit.cloud.http import Response
 
@@ -49,7 +50,7 @@ def put_endpoint(call: Call, names: dict[str, str]) -> Response:
     asked = {name: value for name, value in (body.get("properties") or {}).items() if value is not None}
     if not NAME.fullmatch(names["endpoint"]):
         raise invalid(call, f"The endpoint name {names['endpoint']!r} {NAME_RULE}.", "Name")
-    settings, identity, tags = _settings(call, asked), _identity_type(body), tags_of(body)
+    settings, tags = _settings(call, asked), tags_of(body)
     resources = call.cloud.resources
     with resources.lock:
         resource = resources.get(call.resource)
@@ -59,11 +60,12 @@ def put_endpoint(call: Call, names: dict[str, str]) -> Response:
                 raise invalid(call, "Keys are given when an endpoint is made; regenerateKeys changes them.", "Keys")
         shares = _shares(call, resource, asked)
         status = 200 if resource else 201
+        _check_identity(call, resource, body)
         resource = resource or _make(call, body, asked)
         resource.tags, resource.kind = tags, str(body.get("kind") or "Managed")
         if resource.identity is None:
-            made, tenant = call.cloud.identities.assign(resource.id), call.cloud.identities.tenant
-            resource.identity = {"type": identity, "principalId": made.object_id, "tenantId": tenant}
+            resource.identity = managed_identities.section_of(call, body, resource.id)
+            _let_read(call, resource)
         kept = {name: value for name, value in resource.properties.items() if name != "description"}
         resource.properties = {**kept, **settings, **shares, "properties": _own(resource, asked)}
         resource.properties["provisioningState"] = "Creating" if status == 201 else "Updating"
@@ -214,11 +216,30 @@ def _settings(call: Call, asked: Mapping[str, Any]) -> dict[str, Any]:
     return {"authMode": mode, "publicNetworkAccess": access, **described}
 
 
-def _identity_type(body: Mapping[str, Any]) -> str:
-    kind = str((body.get("identity") or {}).get("type") or "SystemAssigned")
-    if kind.lower() != "systemassigned":
-        raise not_served(f"identity of type {kind} of an online endpoint")
-    return "SystemAssigned"
+def _check_identity(call: Call, resource: Resource | None, body: Mapping[str, Any]) -> None:
+    """Sees that an endpoint is asked to have one kind of identity, and an existing one the identity that it has."""
+    asked = section(body, "identity")
+    kind = text(asked, "type", "SystemAssigned").lower()
+    if kind not in ("systemassigned", "userassigned"):
+        raise invalid(call, "An online endpoint has a SystemAssigned or a UserAssigned identity.", "Identity")
+    if resource is None or resource.identity is None or not asked:
+        return
+    mine = {each.lower() for each in resource.identity.get("userAssignedIdentities", {})}
+    theirs = {each.lower() for each in section(asked, "userAssignedIdentities")}
+    if kind != str(resource.identity["type"]).lower() or theirs != mine:
+        raise invalid(call, "The identity of an endpoint cannot be changed: make another endpoint.", "Identity")
+
+
+def _let_read(call: Call, resource: Resource) -> None:
+    """Gives an endpoint's own identity the role to read its deployments' files, as Azure Machine Learning does.
+
+    https://learn.microsoft.com/azure/machine-learning/concept-endpoints-online-auth#permissions-needed-for-an-endpoint-identity
+    """
+    own = call.cloud.identities.find((resource.identity or {}).get("principalId", ""))
+    if own is not None:
+        storage = str(call.workspace.properties["storageAccount"])
+        call.cloud.authorization.grant(own, "Storage Blob Data Reader", storage)
+        call.cloud.authorization.grant(own, "AzureML Metrics Writer (preview)", call.workspace.id)
 
 
 def _shares(call: Call, resource: Resource | None, asked: Mapping[str, Any]) -> dict[str, dict[str, int]]:
@@ -303,7 +324,7 @@ def _matches(wanted: str, held: Mapping[str, str]) -> bool:
 _ENDPOINT = f"{WORKSPACE}/onlineEndpoints/{{endpoint}}"
 ROUTES = [
     Route("GET", f"{WORKSPACE}/onlineEndpoints", list_endpoints),
-    Route("PUT", _ENDPOINT, put_endpoint, note="managed, with a system-assigned identity"),
+    Route("PUT", _ENDPOINT, put_endpoint, note="managed; a user-assigned identity needs its own roles"),
     Route("PATCH", _ENDPOINT, patch_endpoint, note="tags"),
     Route("GET", _ENDPOINT, get_endpoint),
     Route("DELETE", _ENDPOINT, delete_endpoint),

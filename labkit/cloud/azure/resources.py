@@ -121,6 +121,8 @@ class Resources:
     def __init__(self) -> None:
         #: Held by whoever looks first and then changes.
         self.lock = threading.RLock()
+        #: Called with the id of each resource that has been deleted.
+        self.when_deleted: Callable[[str], None] = lambda resource_id: None
         self._known: dict[str, Resource] = {}
         self._stores: dict[tuple[Any, str], Any] = {}
 
@@ -147,6 +149,8 @@ class Resources:
             stores = [self._stores.pop(at) for at in list(self._stores) if _within(at[1], mine)]
         _close([each.closing for each in gone])
         _close([getattr(each, "close", None) for each in stores])
+        if gone:
+            self.when_deleted(resource_id)
         return mine in doomed
 
     def below(self, scope: str, kind: str = "") -> list[Resource]:

@@ -18,6 +18,8 @@ Function = Callable[["Call", dict[str, str]], Any]
 Level = Literal["works", "shape"]
 
 SUBSCRIPTION = "/subscriptions/{subscription}"
+#: Begins the path of what can be asked of any resource, group or subscription, and of the tenant.
+SCOPE = "/{scope}"
 GROUP = f"{SUBSCRIPTION}/resourceGroups/{{group}}"
 MACHINE_LEARNING = "Microsoft.MachineLearningServices"
 WORKSPACES = f"{GROUP}/providers/{MACHINE_LEARNING}/workspaces"
@@ -65,6 +67,13 @@ class Route:
         return f"{self.namespace}/{self.type}/{verb}"
 
     @property
+    def lists_subscription(self) -> bool:
+        """Whether the operation lists the resources of a whole subscription, of which each sees what it may."""
+        kinds = self.type.removeprefix("subscriptions/")
+        listed = self.method == "GET" and self.path.startswith(f"{SUBSCRIPTION}/") and not self.path.endswith("}")
+        return listed and "{group}" not in self.path and "/" not in kinds
+
+    @property
     def reads(self) -> bool:
         """Whether the operation changes nothing."""
         return self.read_only or self.method in ("GET", "HEAD")
@@ -97,14 +106,16 @@ class _Node:
 
 
 class Table:
-    """All routes, as a tree of path segments."""
+    """All routes, as a tree of path segments; those below any scope, by what follows the last ``providers``."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self.routes = list(routes)
-        self._root = _Node()
+        self._root, self._scoped = _Node(), _Node()
         for route in self.routes:
-            node = self._root
-            for segment in route.segments:
+            node, segments = self._root, route.segments
+            if route.path.startswith(SCOPE):
+                node, segments = self._scoped, segments[1:]
+            for segment in segments:
                 if segment.startswith("{"):
                     node.named = node.named or _Node()
                     node = node.named
@@ -117,6 +128,13 @@ class Table:
     def find(self, segments: list[str]) -> Found | None:
         """The routes of a path given as its segments, or None when there is none like it."""
         for node, values in _walk(self._root, segments, ()):
+            if node.routes:
+                template = next(iter(node.routes.values())).segments
+                names = [segment[1:-1] for segment in template if segment.startswith("{")]
+                return Found(node.routes, dict(zip(names, values, strict=True)))
+        low = [segment.lower() for segment in segments]
+        at = len(low) - 1 - low[::-1].index("providers") if "providers" in low else len(low)
+        for node, values in _walk(self._scoped, segments[at:], ("/".join(segments[:at]),)):
             if node.routes:
                 template = next(iter(node.routes.values())).segments
                 names = [segment[1:-1] for segment in template if segment.startswith("{")]

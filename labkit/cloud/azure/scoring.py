@@ -19,7 +19,7 @@ from labkit.cloud.azure.errors import AzureError, Codes
 from labkit.cloud.azure.inference_server import METHOD, TARGET
 from labkit.cloud.azure.online_hosting import Deployment, Endpoint, Hosts
 from labkit.cloud.engine.access import Caller
-from labkit.cloud.engine.errors import ModelFailed, NotFound, TimedOut, Unavailable
+from labkit.cloud.engine.errors import Denied, ModelFailed, NotFound, TimedOut, Unavailable
 from labkit.cloud.http import Request, Response
 
 if TYPE_CHECKING:
@@ -70,7 +70,11 @@ def answer(call: Call) -> Response:
         message = f"There is no online endpoint {call.target.name} in {call.target.region}."
         raise AzureError("NotFound", message, 404)
     call.resource = endpoint.id
-    outcome = _outcome(call, endpoint)
+    try:
+        outcome = _outcome(call, endpoint)
+    except Denied as denied:
+        monitor.measure(call, endpoint, Outcome(_text(403, denied.message)), started)
+        raise
     fields = outcome.response.headers
     fields.append(("server", "azureml-frontdoor"))
     if "x-request-id" not in [name.lower() for name, _ in fields]:

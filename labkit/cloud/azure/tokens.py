@@ -81,7 +81,7 @@ class Tokens:
             "exp": expires,
             "aio": urlsafe_b64encode(secrets.token_bytes(24)).decode(),
             "appid": identity.client_id,
-            "appidacr": "2",
+            "appidacr": "2" if identity.resource_id else "1",
             "idp": self.issuer,
             "idtyp": "app",
             "oid": identity.object_id,

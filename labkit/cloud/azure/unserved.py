@@ -15,8 +15,23 @@ _MACHINE_LEARNING = (
     " workspaces/privateEndpointConnections workspaces/privateLinkResources"
     " workspaces/serverlessEndpoints workspaces/services virtualClusters capacityReservationGroups"
 )
+_AUTHORIZATION = (
+    "accessReviewScheduleDefinitions classicAdministrators eligibleChildResources elevateAccess locks"
+    " policyAssignments policyDefinitions policyExemptions policySetDefinitions providerOperations"
+    " roleAssignmentApprovals roleAssignmentScheduleInstances roleAssignmentScheduleRequests"
+    " roleAssignmentSchedules roleEligibilityScheduleInstances roleEligibilityScheduleRequests"
+    " roleEligibilitySchedules roleManagementPolicies roleManagementPolicyAssignments"
+)
 #: Kinds of resource by namespace, in lower case.
-TYPES = {"microsoft.machinelearningservices": tuple(_MACHINE_LEARNING.split())}
+TYPES = {
+    "microsoft.machinelearningservices": tuple(_MACHINE_LEARNING.split()),
+    "microsoft.authorization": tuple(_AUTHORIZATION.split()),
+    "microsoft.managedidentity": (
+        "identities",
+        "userAssignedIdentities/associatedResources",
+        "userAssignedIdentities/federatedIdentityCredentials",
+    ),
+}
 #: Operations of the Blob service: https://learn.microsoft.com/rest/api/storageservices/blob-service-rest-api
 BLOB_OPERATIONS = (
     "Abort Copy Blob",

@@ -47,8 +47,18 @@ PUBLISHED: dict[str, tuple[str, ...]] = {
             " 2024-04-01-preview 2024-11-01 2025-05-01"
         ),
         "Microsoft.Insights": (
-            "2014-04-01 2015-05-01 2017-12-01-preview 2018-01-01 2018-05-01-preview 2019-07-01 2020-02-02"
-            " 2020-02-02-preview 2021-05-01 2023-10-01 2024-02-01"
+            "2014-04-01 2015-04-01 2015-05-01 2017-03-01-preview 2017-12-01-preview 2018-01-01 2018-05-01-preview"
+            " 2019-07-01 2020-02-02 2020-02-02-preview 2021-05-01 2023-10-01 2024-02-01"
+        ),
+        "Microsoft.Authorization": (
+            "2014-07-01-preview 2014-10-01-preview 2015-05-01-preview 2015-06-01 2015-07-01 2016-07-01 2017-05-01"
+            " 2017-10-01-preview 2018-01-01-preview 2018-05-01-preview 2018-07-01 2018-07-01-preview"
+            " 2018-09-01-preview 2020-03-01-preview 2020-04-01-preview 2020-08-01-preview 2020-10-01"
+            " 2020-10-01-preview 2021-04-01-preview 2022-01-01-preview 2022-04-01 2022-05-01-preview"
+        ),
+        "Microsoft.ManagedIdentity": (
+            "2015-08-31-preview 2018-11-30 2021-09-30-preview 2022-01-31-preview 2023-01-31 2023-07-31-preview"
+            " 2024-11-30 2025-01-31-preview 2025-05-31-preview"
         ),
         "Microsoft.OperationalInsights": (
             "2015-03-20 2015-11-01-preview 2017-01-01-preview 2017-03-03-preview 2017-03-15-preview 2017-04-26-preview"

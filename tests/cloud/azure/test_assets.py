@@ -207,7 +207,7 @@ def test_how_a_model_can_be_named(cloud: AzureCloud, model: Any) -> None:
 def test_files_reach_the_disk(cloud: AzureCloud, ml: Any, entities: Any, files: Path, name: str) -> None:
     folder = ml.models.create_or_update(entities.Model(path=str(files / "code"), name=name, version="1"))
     place = asset_files.place_of(cloud, _workspace(cloud), folder.path)
-    caller = Caller("azure", "an-endpoint", cloud.identities.tenant, "eastus")
+    caller = Caller("azure", cloud.identities.learner.object_id, cloud.identities.tenant, "eastus")
     target = files / "out"
     assert asset_files.lay_out(cloud, place, caller, target) == 2
     assert (target / "code" / "lib" / "helper.py").read_text() == "x = 1\n"
@@ -229,8 +229,9 @@ def test_a_blob_cannot_leave_its_folder(cloud: AzureCloud, name: str, tmp_path: 
     file, size = account.save([b"x"])
     account.put(container, Blob("m/../../evil", file, size, '"1"', account.now(), account.now()))
     place = asset_files.Place(account, name, "m")
+    caller = Caller("azure", cloud.identities.learner.object_id, "t", "")
     with pytest.raises(AzureError, match="cannot be that of a file"):
-        asset_files.lay_out(cloud, place, Caller("azure", "x", "t", ""), tmp_path / "out")
+        asset_files.lay_out(cloud, place, caller, tmp_path / "out")
     assert not (tmp_path / "evil").exists()
 
 

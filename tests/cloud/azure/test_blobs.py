@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -354,4 +353,4 @@ def test_calls_are_in_the_audit_trail(container: Any, reached: AzureCloud) -> No
         container.get_blob_client("absent").download_blob()
     event = next(iter(reached.engine.audit.events()))
     assert (event.operation, event.error, event.read_only) == ("Get Blob", "BlobNotFound", True)
-    assert json.dumps(event.parameters) == "null"
+    assert (event.parameters or {}).keys() == {"method", "correlation"}

@@ -102,11 +102,16 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory, engine: Any) -> Rest:
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rest]:
     """A cloud of its own: what is made here has the oddest properties."""
+    from labkit.cloud.engine import Engine
     from tests.cloud.azure.in_process import Lab
 
-    return Rest(AzureCloud(engine, Lab(tmp_path_factory.mktemp("bodies"))))
+    engine = Engine(tmp_path_factory.mktemp("bodies-engine"))
+    cloud = AzureCloud(engine, Lab(tmp_path_factory.mktemp("bodies")))
+    yield Rest(cloud)
+    cloud.close()
+    engine.close()
 
 
 def places(whole: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

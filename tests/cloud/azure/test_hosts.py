@@ -32,7 +32,6 @@ def test_served_hosts(host: str, target: Target) -> None:
     [
         ("data.dfs.core.windows.net", "Azure Data Lake Storage Gen2"),
         ("data.file.core.windows.net", "Azure Files"),
-        ("graph.microsoft.com", "Microsoft Graph"),
         ("secrets.vault.azure.net", "Azure Key Vault"),
         ("ml.azure.com", "a web site"),
         ("churn-api.nowhere.inference.ml.azure.com", "no Azure region"),

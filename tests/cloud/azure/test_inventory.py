@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,12 @@ from tests.cloud.azure.in_process import Lab, Rest
 
 
 @pytest.fixture
-def own(tmp_path: Path, engine: Engine) -> AzureCloud:
-    return AzureCloud(engine, Lab(tmp_path))
+def own(tmp_path: Path) -> Iterator[AzureCloud]:
+    engine = Engine(tmp_path / "engine")
+    cloud = AzureCloud(engine, Lab(tmp_path))
+    yield cloud
+    cloud.close()
+    engine.close()
 
 
 def test_what_the_lab_has_from_the_beginning_is_not_listed(own: AzureCloud) -> None:

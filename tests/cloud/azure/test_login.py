@@ -46,7 +46,7 @@ def test_an_application_is_not_in_the_tenant(reached: AzureCloud) -> None:
     [
         ("GET", "11111111-0000-0000-0000-000000000000/discovery/keys", None, "invalid_request", "AADSTS90002: Tenant"),
         ("POST", "common/oauth2/v2.0/token", b"", "invalid_request", "'grant_type'"),
-        ("POST", "common/oauth2/v2.0/token", b"grant_type=x", "unsupported_grant_type", "AADSTS70003"),
+        ("POST", "common/oauth2/v2.0/token", b"grant_type=x&client_id=c", "unsupported_grant_type", "AADSTS70003"),
         ("POST", "common/oauth2/v2.0/devicecode", b"", "invalid_request", "do not serve"),
     ],
 )

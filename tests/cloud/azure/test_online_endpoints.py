@@ -111,9 +111,9 @@ def test_settings_that_are_refused(world: World, properties: dict[str, Any], sta
 
 
 def test_what_is_not_a_managed_endpoint_is_refused_by_name(world: World, rest: Rest) -> None:
-    body = {"location": "eastus", "identity": {"type": "UserAssigned", "userAssignedIdentities": {"/x": {}}}}
+    body = {"location": "eastus", "identity": {"type": "SystemAssigned,UserAssigned"}}
     status, reason = world.refused("PUT", world.path, body)
-    assert (status, "identity of type UserAssigned" in reason) == (501, True)
+    assert (status, "has a SystemAssigned or a UserAssigned identity" in reason) == (400, True)
     status, reason = world.refused("PUT", world.path, {"location": "westus"})
     assert (status, "has to be its workspace's, eastus" in reason) == (400, True)
     status, _, message = rest.error("PUT", f"{rest.workspace}/batchEndpoints/{world.name}", {"location": "eastus"})
