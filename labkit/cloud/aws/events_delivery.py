@@ -16,7 +16,7 @@ from typing import Any
 from labkit.cloud.aws import event_input, event_targets, service_calls, sqs_state
 from labkit.cloud.aws.errors import AwsError, of_engine
 from labkit.cloud.aws.event_targets import SERVICE
-from labkit.cloud.aws.events_state import Bus, Rule
+from labkit.cloud.aws.events_state import Bus, Rule, find_bus
 from labkit.cloud.aws.place import Place
 from labkit.cloud.engine.errors import CloudError
 
@@ -65,6 +65,18 @@ def envelope(
         "resources": list(resources or []),
         "detail": dict(detail),
     }
+
+
+def publish(
+    place: Place,
+    source: str,
+    kind: str,
+    detail: Mapping[str, Any],
+    resources: list[str] | None = None,
+    at: datetime | None = None,
+) -> None:
+    """Puts an event of one of AWS's own services (``aws.sagemaker``) on the default bus."""
+    dispatch(place, find_bus(place, None), envelope(place, source, kind, detail, resources, at))
 
 
 def dispatch(place: Place, bus: Bus, event: Mapping[str, Any]) -> None:

@@ -58,8 +58,7 @@ def _set_timer(place: Place, rule: Rule) -> None:
     if rule.timer is not None:
         rule.timer.close()
     expression = rule.request.get("ScheduleExpression")
-    started = expression and rule.enabled
-    rule.timer = events_schedule.start(place, rule, events_schedule.parse(str(expression))) if started else None
+    rule.timer = events_schedule.start(place, rule, str(expression)) if expression and rule.enabled else None
 
 
 def _pattern(text: str) -> Pattern:

@@ -5,21 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from labkit.cloud.aws.errors import AwsError
 from labkit.cloud.aws.event_patterns import Pattern
 
 if TYPE_CHECKING:
     from labkit.cloud.aws.place import Place
+    from labkit.cloud.engine.schedules import Schedule
 
 DEFAULT = "default"
-
-
-class Timer(Protocol):
-    """What fires a scheduled rule."""
-
-    def close(self) -> None: ...
 
 
 @dataclass
@@ -34,7 +29,7 @@ class Rule:
     pattern: Pattern | None = None
     targets: dict[str, dict[str, Any]] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
-    timer: Timer | None = None
+    timer: Schedule | None = None
 
 
 @dataclass

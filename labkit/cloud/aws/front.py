@@ -21,7 +21,18 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from labkit.cloud.aws import errors, hosts, moto_base, protocols, resources, runtime, signature, storage, validate
+from labkit.cloud.aws import (
+    errors,
+    events_own,
+    hosts,
+    moto_base,
+    protocols,
+    resources,
+    runtime,
+    signature,
+    storage,
+    validate,
+)
 from labkit.cloud.aws.access import Permissions
 from labkit.cloud.aws.errors import AwsError
 from labkit.cloud.aws.hosts import Refusal, Target
@@ -57,6 +68,7 @@ OWN = {
     "cloudtrail": "cloudtrail",
     "events": "events",
     "lambda": "lambda_service",
+    "scheduler": "scheduler_service",
     "sns": "sns",
     "sqs": "sqs",
 }
@@ -146,6 +158,7 @@ class AwsCloud:
         self._stores: dict[tuple[Any, str, str], Any] = {}
         self._stores_lock = threading.RLock()
         engine.access.use(self.name, Permissions(self))
+        self._deaf = events_own.listen(self)
         moto_base.use_clock(engine.clock.now)
         moto_base.reset()
 
@@ -206,7 +219,7 @@ class AwsCloud:
             found["roles"] = sorted(role.name for role in records.roles.values())
             found["users"] = sorted(set(records.users) - {LEARNER})
             found["policies"] = sorted(p.name for p in records.managed_policies.values() if ":aws:policy/" not in p.arn)
-        for service in ("sagemaker", "logs", "lambda", "sqs", "sns", "events"):
+        for service in ("sagemaker", "logs", "lambda", "sqs", "sns", "events", "scheduler"):
             if lister := getattr(sys.modules.get(f"{__package__}.{OWN[service]}"), "inventory", None):
                 found |= lister(self)
         return {kind: names for kind, names in found.items() if names}
@@ -221,6 +234,7 @@ class AwsCloud:
         self.identities.reset()
 
     def close(self) -> None:
+        self._deaf()
         self.reset()
 
     def warm(self) -> None:

@@ -31,6 +31,7 @@ PREFIXES = {
     "cloudtrail": "cloudtrail",
     "events": "events",
     "lambda": "lambda",
+    "scheduler": "scheduler",
     "sns": "sns",
     "sqs": "sqs",
 }
@@ -47,6 +48,7 @@ SIGNING_NAMES = {
     "cloudtrail": "cloudtrail",
     "events": "events",
     "lambda": "lambda",
+    "scheduler": "scheduler",
     "sns": "sns",
     "sqs": "sqs",
 }

@@ -213,7 +213,7 @@ class Function:
         seconds = time.monotonic() - begun
         if ending is None:
             ending = "succeeded" if answer.get("succeeded") else "failed"
-            self._look(instance)
+            self._look(instance, alone=True)
         code = instance.process.wait(1.0) if ending == "exited" else None
         return Outcome(ending, instance.id, content, seconds, instance.init_seconds, instance.memory_mb, code)
 
@@ -232,13 +232,17 @@ class Function:
             if self._look(instance) > self.spec.memory_mb:
                 return "out_of_memory", {}, b""
 
-    def _look(self, instance: Instance) -> int:
-        """The MiB that an instance uses now, beyond what all processes of the clouds share."""
+    def _look(self, instance: Instance, *, alone: bool = False) -> int:
+        """The MiB that an instance, with its children unless ``alone``, uses beyond what the clouds' processes share.
+
+        To find its children, all processes of the machine are looked through: not after every short event.
+        """
         import psutil
 
         with contextlib.suppress(psutil.Error, OSError):
             process = psutil.Process(instance.process.pid)
-            used = sum(each.memory_full_info().uss for each in (process, *process.children(recursive=True)))
+            children = [] if alone else process.children(recursive=True)
+            used = sum(each.memory_full_info().uss for each in (process, *children))
             now = int(used / 1024**2)
             instance.memory_mb = max(instance.memory_mb, now)
             return now

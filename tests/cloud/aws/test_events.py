@@ -314,3 +314,18 @@ def test_who_may_put_rules_and_pass_roles(events: EventWorld, bridge: Any) -> No
     assert error(user.put_events, Entries=[{"Source": "a", "DetailType": "b", "Detail": "{}"}])[1] == (
         "AccessDeniedException"
     )
+
+
+def test_awss_own_events(events: EventWorld, bridge: Any, engine: Engine) -> None:
+    url, target = queue(events)
+    kind = "SageMaker Model Package State Change"
+    pattern = {"source": ["aws.sagemaker"], "detail-type": [kind], "detail": {"ModelPackageName": [events.name]}}
+    rule(events, bridge, pattern, {"Arn": target})
+    detail = {"ModelPackageName": events.name, "ModelApprovalStatus": "Approved"}
+    package = arn("sagemaker", f"model-package/{events.name}/1")
+    for scope in ("aws:123456789012:us-east-1", "aws:123456789012:eu-west-1", "gcp:project"):
+        engine.events.publish(scope, "aws.sagemaker", kind, detail, resources=[package])
+    (body,) = bodies(events, url)
+    event = json.loads(body)
+    assert (event["source"], event["detail-type"], event["region"]) == ("aws.sagemaker", kind, "us-east-1")
+    assert (event["resources"], event["detail"]) == ([package], detail)

@@ -42,9 +42,10 @@ from datetime import UTC, datetime
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 from labkit.cloud.aws import AwsCloud
 from labkit.cloud.engine.access import Access
+from labkit.cloud.engine.events import Events
 lab = types.SimpleNamespace(access_key_id="AKIA", secret_access_key="x")
 clock = types.SimpleNamespace(now=lambda: datetime.now(UTC))
-AwsCloud(types.SimpleNamespace(clock=clock, access=Access()), lab).warm()
+AwsCloud(types.SimpleNamespace(clock=clock, access=Access(), events=Events(clock)), lab).warm()
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
     assert int(python(code)) < 120
