@@ -20,8 +20,13 @@ _INTRO = """\
 Every method of the listed APIs is known over gRPC and REST alike, from the client libraries' own descriptors; those
 that are not served refuse with `UNIMPLEMENTED` (HTTP 501) and their name, as do methods that stream. Other APIs
 refuse with a sentence that names them. Access tokens are verified (`google.auth.default()` finds a metadata server,
-as does the gcloud command); roles are not enforced yet. Identity tokens, service account keys, API keys and signed
-URLs are not served. Any well-formed project id is one of the learner's projects, in every region of Google Cloud.
+as does the gcloud command), as are tokens that service account keys sign. Every call is decided by IAM: bindings in
+the policies of projects, buckets, service accounts, Vertex AI's endpoints and models add up; Google's roles have
+Google's permissions for the listed services. A condition, member or setting that is not evaluated refuses by name
+when the policy is set; there are no deny policies, organizations, folders or groups' members, and a token's scopes are
+not looked at. In buckets, access lists refuse, and a project's owners, editors and viewers have the legacy roles.
+Vertex AI's resources give conditions no resource attributes, as in Google Cloud. API keys and signed URLs are not
+served. Any well-formed project id is one of the learner's projects, in every region of Google Cloud.
 
 | API | works | shape only | refused |
 |---|---:|---:|---:|
@@ -39,6 +44,8 @@ _TITLES = {
     "cloudscheduler": "Cloud Scheduler",
     "cloudfunctions": "Cloud Run functions",
     "cloudresourcemanager": "Resource Manager",
+    "iam": "Identity and Access Management",
+    "iamcredentials": "Service Account Credentials",
 }
 
 

@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from labkit.cloud.engine.access import Caller
 from labkit.cloud.engine.audit import Event
-from labkit.cloud.engine.errors import CloudError
-from labkit.cloud.gcp import errors, hosts, permissions, schema
+from labkit.cloud.engine.errors import CloudError, Denied
+from labkit.cloud.gcp import audit_logs, errors, hosts, iam_roles, permissions, schema
 from labkit.cloud.gcp.errors import GcpError
 from labkit.cloud.gcp.hosts import Target
+from labkit.cloud.gcp.iam import Iam
 from labkit.cloud.gcp.identity import Identities, LabSettings
 from labkit.cloud.gcp.projects import Project, Projects
 from labkit.cloud.gcp.resource_names import parse
@@ -46,7 +47,10 @@ Certificates = Callable[..., tuple[bytes, bytes]]
 SERVICES = {
     "google.longrunning.Operations": "operations",
     "google.cloud.location.Locations": "locations",
-    "google.cloud.resourcemanager.v3.Projects": "projects",
+    "google.cloud.resourcemanager.v3.Projects": "project_methods",
+    "google.iam.v1.IAMPolicy": "iam_policy_service",
+    "google.iam.admin.v1.IAM": "iam_admin",
+    "google.iam.credentials.v1.IAMCredentials": "iam_credentials",
     "google.cloud.aiplatform.v1.ModelService": "vertex_models",
     "google.cloud.aiplatform.v1.EndpointService": "vertex_endpoints",
     "google.cloud.aiplatform.v1.PredictionService": "prediction",
@@ -64,7 +68,8 @@ log = logging.getLogger(__name__)
 
 class Service(Protocol):
     """What a service's module has. It may also have ``PERMISSIONS`` (method -> permission, where the usual rule does
-    not give it), ``SHAPE_ONLY`` (methods whose record is their whole effect) and ``NOTES`` (method -> its limits)."""
+    not give it), ``RESOURCES`` (method -> the names of what a request is about, where there are several),
+    ``SHAPE_ONLY`` (methods whose record is their whole effect) and ``NOTES`` (method -> its limits)."""
 
     #: By the method's name: the function that does it. A method that is not in it refuses.
     METHODS: Mapping[str, Function]
@@ -90,6 +95,10 @@ class Call:
     resource: str = ""
     names: dict[str, str] = field(default_factory=dict)
     answer_headers: list[tuple[str, str]] = field(default_factory=list)
+    #: What was asked of the permissions on the way: (permission, resource, whether it was granted).
+    authorized: list[tuple[str, str, bool]] = field(default_factory=list)
+    #: The request's message, once it was read.
+    message: Any = None
     _caller: Caller | None = None
     _project: Project | None = None
 
@@ -127,6 +136,15 @@ class Call:
     def read_only(self) -> bool:
         return self.method.name.startswith(("Get", "List", "Query", "Search", "Predict", "RawPredict", "Wait", "Test"))
 
+    def authorize(self, permission: str, resource: str, caller: Caller | None = None) -> None:
+        """Raises ``PERMISSION_DENIED``, with its details, unless the caller (another one, if given) may do this."""
+        try:
+            self.engine.access.authorize(caller or self.caller, permission, resource, {"service": self.target.api})
+        except Denied as denied:
+            self.authorized.append((permission, resource, False))
+            raise permissions.denied(denied.message, self.target.api, permission, resource) from None
+        self.authorized.append((permission, resource, True))
+
     def store(self, kind: Callable[[], T]) -> T:
         """The one instance of ``kind`` for the call's project and location, made at first use and gone at a reset.
 
@@ -163,10 +181,13 @@ class GcpCloud:
         self.lab = lab
         #: The variables that lead code which the clouds run to them, without an identity.
         self.clients = clients
-        self.identities = Identities(lab)
+        self.identities = Identities(lab, lambda: self.iam)
         self.projects = Projects()
         #: Cloud Storage's content: ``read(bucket, name)``, ``names(bucket, prefix)``.
         self.buckets = Buckets(lab.run / "gcs", engine.clock.now)
+        #: Accounts, roles and policies, and what they decide.
+        self.iam = Iam(self)
+        engine.access.use(self.name, self.iam)
         self._certificates = certificates
         self._stores: dict[tuple[Any, str, str], Any] = {}
         self._grpc: GrpcServer | None = None
@@ -200,6 +221,7 @@ class GcpCloud:
         """Imports and makes what the first calls need, so that they do not wait for it."""
         schema.pool()
         schema.methods()
+        iam_roles.predefined()
         for name in {*SERVICES.values(), *hosts.FRONTS.values(), "rest"}:
             importlib.import_module(f"{__package__}.{name}")
         importlib.import_module(f"{__package__}.storage").tables()
@@ -225,6 +247,7 @@ class GcpCloud:
         self.buckets.close()
         self.projects.reset()
         self.identities.reset()
+        self.iam.reset()
 
     def close(self) -> None:
         self.reset()
@@ -270,17 +293,21 @@ class GcpCloud:
         raise failure
 
     def _do(self, call: Call, message: Any) -> Any:
+        call.message = message
         call._caller = self.identities.caller(call.request, call.target, call.method.dotted)
         call.resource = _named(call.method, message)
         call.names = parse(call.resource)
-        if project := call.names.get("projects"):
+        if (project := call.names.get("projects")) and project != "-":
             call._project = self.projects.find(project)
         service = service_of(call.method)
-        call.permission = permissions.of(call.method, getattr(service, "PERMISSIONS", {}))
-        self.engine.access.authorize(call.caller, call.permission, call.resource)
         function = service.METHODS.get(call.method.name) if service else None
         if function is None:
             raise errors.refusal(call.method.dotted)
+        call.permission = permissions.of(call.method, getattr(service, "PERMISSIONS", {}), call.resource)
+        if call.permission:
+            named = getattr(service, "RESOURCES", {}).get(call.method.name)
+            for resource in named(message) if named else (call.resource,):
+                call.authorize(call.permission, resource)
         if call.location and call.target.region and call.location != call.target.region:
             raise errors.invalid(
                 f"{call.request.host} serves {call.target.region} only, and {call.resource} is in {call.location}; "
@@ -309,7 +336,8 @@ class GcpCloud:
         )
 
     def record(self, call: Call, failure: GcpError | None = None) -> None:
-        """Writes the call to the audit trail."""
+        """Writes the call to the audit trail, and to Cloud Audit Logs as the policies want it."""
+        audit_logs.write(self, audit_logs.of_call(call, failure))
         self.engine.audit.record(
             Event(
                 at=self.engine.clock.now(),

@@ -34,13 +34,58 @@ LIBRARIES = {
     "cloudscheduler": ("google.cloud.scheduler_v1", "google-cloud-scheduler"),
     "cloudfunctions": ("google.cloud.functions_v2", "google-cloud-functions"),
     "cloudresourcemanager": ("google.cloud.resourcemanager_v3", "google-cloud-resource-manager"),
+    "iam": ("google.cloud.iam_admin_v1", "google-cloud-iam"),
+    "iamcredentials": ("google.cloud.iam_credentials_v1", "google-cloud-iam"),
 }
 #: Where the messages are of the methods that every API mixes in.
 PLAIN = ("google.longrunning.operations_pb2", "google.iam.v1.iam_policy_pb2", "google.cloud.location.locations_pb2")
 #: Properties of transports that are none of their methods.
 NOT_METHODS = ("operations_client", "grpc_channel", "host", "kind")
-#: Messages that no method names: what errors' details are.
-FURTHER = ("google.rpc.status_pb2", "google.rpc.error_details_pb2")
+#: Messages that no method names: what errors' details are, and entries of audit logs.
+FURTHER = ("google.rpc.status_pb2", "google.rpc.error_details_pb2", "google.cloud.audit.audit_log_pb2")
+
+
+def _iam_bindings() -> dict[str, list[tuple[str, str, str]]]:
+    """REST bindings of the IAM API: https://cloud.google.com/iam/docs/reference/rest"""
+    accounts, account = "/v1/{name=projects/*}/serviceAccounts", "/v1/{name=projects/*/serviceAccounts/*}"
+    keys, key = "/v1/{name=projects/*/serviceAccounts/*}/keys", "/v1/{name=projects/*/serviceAccounts/*/keys/*}"
+    policy = "/v1/{resource=projects/*/serviceAccounts/*}"
+    roles, role = "/v1/{parent=projects/*}/roles", "/v1/{name=projects/*/roles/*}"
+    bindings = {
+        "ListServiceAccounts": [("get", accounts, "")],
+        "GetServiceAccount": [("get", account, "")],
+        "CreateServiceAccount": [("post", accounts, "*")],
+        "UpdateServiceAccount": [("put", account, "*")],
+        "PatchServiceAccount": [("patch", "/v1/{service_account.name=projects/*/serviceAccounts/*}", "*")],
+        "DeleteServiceAccount": [("delete", account, "")],
+        "UndeleteServiceAccount": [("post", f"{account}:undelete", "*")],
+        "EnableServiceAccount": [("post", f"{account}:enable", "*")],
+        "DisableServiceAccount": [("post", f"{account}:disable", "*")],
+        "ListServiceAccountKeys": [("get", keys, "")],
+        "GetServiceAccountKey": [("get", key, "")],
+        "CreateServiceAccountKey": [("post", keys, "*")],
+        "UploadServiceAccountKey": [("post", f"{keys}:upload", "*")],
+        "DeleteServiceAccountKey": [("delete", key, "")],
+        "EnableServiceAccountKey": [("post", f"{key}:enable", "*")],
+        "DisableServiceAccountKey": [("post", f"{key}:disable", "*")],
+        "SignBlob": [("post", f"{account}:signBlob", "*")],
+        "SignJwt": [("post", f"{account}:signJwt", "*")],
+        "GetIamPolicy": [("post", f"{policy}:getIamPolicy", "")],
+        "SetIamPolicy": [("post", f"{policy}:setIamPolicy", "*")],
+        "TestIamPermissions": [("post", f"{policy}:testIamPermissions", "*")],
+        "QueryGrantableRoles": [("post", "/v1/roles:queryGrantableRoles", "*")],
+        "ListRoles": [("get", "/v1/roles", ""), ("get", roles, "")],
+        "GetRole": [("get", "/v1/{name=roles/*}", ""), ("get", role, "")],
+        "CreateRole": [("post", roles, "*")],
+        "UpdateRole": [("patch", role, "role")],
+        "DeleteRole": [("delete", role, "")],
+        "UndeleteRole": [("post", f"{role}:undelete", "*")],
+        "QueryTestablePermissions": [("post", "/v1/permissions:queryTestablePermissions", "*")],
+        "QueryAuditableServices": [("post", "/v1/iamPolicies:queryAuditableServices", "*")],
+        "LintPolicy": [("post", "/v1/iamPolicies:lintPolicy", "*")],
+    }
+    return {f"google.iam.admin.v1.IAM/{name}": bound for name, bound in bindings.items()}
+
 
 #: REST bindings of services whose libraries speak gRPC only (verb, path, body), from their published interface:
 #: https://cloud.google.com/monitoring/api/ref_v3/rest and https://cloud.google.com/logging/docs/reference/v2/rest
@@ -99,6 +144,18 @@ REST_ELSEWHERE: dict[str, list[tuple[str, str, str]]] = {
     ],
     "google.logging.v2.LoggingServiceV2/ListLogs": [("get", "/v2/{parent=projects/*}/logs", "")],
     "google.logging.v2.LoggingServiceV2/DeleteLog": [("delete", "/v2/{log_name=projects/*/logs/*}", "")],
+    **_iam_bindings(),
+}
+#: (API, method) -> REST bindings beside those of the library: older versions of the API with the same messages.
+#: https://cloud.google.com/resource-manager/reference/rest/v1/projects/setIamPolicy and, for Vertex AI's endpoints,
+#: https://cloud.google.com/vertex-ai/docs/general/endpoint-access-control
+REST_BESIDE: dict[tuple[str, str], list[tuple[str, str, str]]] = {
+    (api, f"{service}/{verb[0].upper()}{verb[1:]}"): [("post", f"{path}:{verb}", "*")]
+    for api, service, path in (
+        ("cloudresourcemanager", "google.cloud.resourcemanager.v3.Projects", "/v1/{resource=projects/*}"),
+        ("aiplatform", "google.iam.v1.IAMPolicy", "/v1beta1/{resource=projects/*/locations/*/endpoints/*}"),
+    )
+    for verb in ("getIamPolicy", "setIamPolicy", "testIamPermissions")
 }
 
 
@@ -245,10 +302,12 @@ def read() -> tuple[bytes, str]:
     from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
     files: dict[str, Any] = {}
-    apis = {
-        api: [each.written() for each in _mixed_in(_methods(importlib.import_module(package), files))]
-        for api, (package, _) in LIBRARIES.items()
-    }
+    apis = {}
+    for api, (package, _) in LIBRARIES.items():
+        methods = _mixed_in(_methods(importlib.import_module(package), files))
+        for each in methods:
+            each.http = [*each.http, *REST_BESIDE.get((api, each.name), [])]
+        apis[api] = [each.written() for each in methods]
     for name in FURTHER:
         _add(importlib.import_module(name).DESCRIPTOR, files)
     written = FileDescriptorSet()

@@ -19,6 +19,8 @@ WHOLE = {
     "cloudscheduler.googleapis.com": "cloudscheduler",
     "cloudfunctions.googleapis.com": "cloudfunctions",
     "cloudresourcemanager.googleapis.com": "cloudresourcemanager",
+    "iam.googleapis.com": "iam",
+    "iamcredentials.googleapis.com": "iamcredentials",
     "storage.googleapis.com": "storage",
     "www.googleapis.com": "storage",
     "oauth2.googleapis.com": "oauth2",
@@ -37,8 +39,6 @@ _BUCKET = re.compile(r"(?P<bucket>[a-z0-9][a-z0-9._-]+)\.storage\.googleapis\.co
 
 #: Ends of host names that belong to Google Cloud and are not served, with what they are.
 _NOT_SERVED = {
-    "iamcredentials.googleapis.com": "the service that signs and issues tokens for service accounts",
-    "iam.googleapis.com": "Identity and Access Management",
     "sts.googleapis.com": "the Security Token Service",
     "accounts.google.com": "Google's sign-in page",
     "artifactregistry.googleapis.com": "Artifact Registry",

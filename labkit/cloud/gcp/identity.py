@@ -12,17 +12,24 @@ import hmac
 import json
 import secrets
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl
 
 from labkit.cloud.engine.access import Caller
-from labkit.cloud.gcp import locations, projects, schema
+from labkit.cloud.gcp import locations, projects, schema, service_account_keys
 from labkit.cloud.gcp.errors import GcpError
 from labkit.cloud.gcp.hosts import Target
 from labkit.cloud.gcp.tokens import LIFETIME, Claims, Rejected, Tokens
 from labkit.cloud.http import Request, Response
+
+if TYPE_CHECKING:
+    from labkit.cloud.gcp.service_accounts import Account
 
 #: Where the metadata server is on the plain front; a secret follows.
 PATH = "/_gcp/metadata/"
@@ -32,11 +39,27 @@ SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 _ROOT = "/computeMetadata/v1/"
 _FLAVOR = ("Metadata-Flavor", "Google")
+#: Why a token is not accepted -> what the error's details say.
+_REASONS = {
+    "expired": "ACCESS_TOKEN_EXPIRED",
+    "disabled": "ACCOUNT_STATE_INVALID",
+    "gone": "ACCOUNT_STATE_INVALID",
+}
 _CHALLENGE = 'Bearer realm="https://accounts.google.com/"'
 _EXPECTED = (
     "Expected OAuth 2 access token, login cookie or other valid authentication credential. "
     "See https://developers.google.com/identity/sign-in/web/devconsole-project."
 )
+
+
+class KnownAccounts(Protocol):
+    """What is asked of IAM about accounts."""
+
+    def state(self, email: str) -> str:
+        """``"active"``, ``"disabled"`` or ``"gone"``."""
+
+    def account(self, email: str) -> Account | None:
+        """The account of an address."""
 
 
 class LabSettings(Protocol):
@@ -75,12 +98,36 @@ LEARNER = ServiceAccount(f"learner@{projects.ID}.iam.gserviceaccount.com", proje
 class Identities:
     """Service accounts, their tokens, and which program is which; safe to use from any thread."""
 
-    def __init__(self, lab: LabSettings) -> None:
+    def __init__(self, lab: LabSettings, accounts: Callable[[], KnownAccounts] | None = None) -> None:
+        """``accounts`` gives what is known of accounts, for those who verify callers."""
+        self._accounts = accounts
         self._secret = lab.token.encode()
         self._address = lab.url.partition("://")[2]
         self.tokens = Tokens(self.derived("access tokens"))
         self._admitted: dict[str, ServiceAccount] = {}
         self._lock = threading.Lock()
+
+    def accounts(self) -> KnownAccounts:
+        """What IAM knows of accounts."""
+        assert self._accounts is not None
+        return self._accounts()
+
+    @cached_property
+    def signing_key(self) -> service_account_keys.Key:
+        """The key with which Google signs identity tokens."""
+        return service_account_keys.new_key(datetime.now(UTC), managed=True)
+
+    def identity_token(self, email: str, unique_id: str, audience: str, *, include_email: bool) -> str:
+        """An OpenID Connect token that says who an account is, to whoever expects ``audience``; good for an hour.
+
+        https://cloud.google.com/docs/authentication/token-types#id
+        """
+        now = int(time.time())
+        claims: dict[str, Any] = {"iss": "https://accounts.google.com", "aud": audience, "azp": unique_id}
+        claims |= {"sub": unique_id, "iat": now, "exp": now + 3600}
+        if include_email:
+            claims |= {"email": email, "email_verified": True}
+        return service_account_keys.signed(self.signing_key, claims)
 
     def derived(self, purpose: str) -> bytes:
         """A secret of 64 bytes of the lab's own for ``purpose``, the same each time."""
@@ -125,18 +172,48 @@ class Identities:
                 method,
             )
         try:
-            claims = self.tokens.verify(token)
+            claims = self.verified(token, target)
         except Rejected as rejected:
-            expired = rejected.reason == "expired"
-            reason = "ACCESS_TOKEN_EXPIRED" if expired else "ACCESS_TOKEN_TYPE_UNSUPPORTED"
             raise _unauthenticated(
                 f"Request had invalid authentication credentials. {_EXPECTED}",
-                reason,
+                _REASONS.get(rejected.reason, "ACCESS_TOKEN_TYPE_UNSUPPORTED"),
                 target.api,
                 method,
-                expired=expired,
+                expired=rejected.reason == "expired",
             ) from None
         return self.of_claims(claims, target)
+
+    def verified(self, token: str, target: Target) -> Claims:
+        """What a token says: one of the lab's, or one that a service account's key has signed for this service.
+
+        Raises :class:`Rejected`. https://google.aip.dev/auth/4111 has the second kind.
+        """
+        claims = self._self_signed(token, target) if token.count(".") == 2 else None
+        claims = claims or self.tokens.verify(token)
+        if (state := self.accounts().state(claims.email)) != "active":
+            raise Rejected(state)
+        return claims
+
+    def _self_signed(self, token: str, target: Target) -> Claims | None:
+        assertion = service_account_keys.parsed(token)
+        if assertion is None or assertion.header.get("alg") != "RS256":
+            return None
+        email = str(assertion.claims.get("iss", ""))
+        account = self.accounts().account(email)
+        key = account.keys.get(str(assertion.header.get("kid", ""))) if account else None
+        if key is None or key.disabled or assertion.claims.get("sub", email) != email:
+            raise Rejected("signature")
+        if not service_account_keys.verifies(key, assertion.content, assertion.signature):
+            raise Rejected("signature")
+        audience, scopes = str(assertion.claims.get("aud", "")), str(assertion.claims.get("scope", "")).split()
+        if not scopes and f"{target.api}.googleapis.com" not in audience:
+            raise Rejected("audience")
+        issued, expires = (assertion.claims.get(each) for each in ("iat", "exp"))
+        if not isinstance(issued, int | float) or not isinstance(expires, int | float) or expires - issued > 3600 + 60:
+            raise Rejected("malformed")
+        if time.time() >= expires:
+            raise Rejected("expired")
+        return Claims(email, tuple(scopes) or (SCOPE,), int(expires), f"{key.id}")
 
     def of_claims(self, claims: Claims, target: Target) -> Caller:
         """The caller who holds a verified token."""
@@ -172,11 +249,18 @@ class Identities:
         for alias in ("default", account.email):
             beginning = f"instance/service-accounts/{alias}/"
             if path == f"{beginning}token":
+                if self.accounts().state(account.email) != "active":
+                    return _text(404, f"The service account {account.email} is disabled or deleted.")
                 scopes = tuple(each for each in query.get("scopes", SCOPE).split(",") if each)
                 token = self.tokens.issue(account.email, scopes)
                 return _json({"access_token": token, "expires_in": LIFETIME, "token_type": "Bearer"})
             if path == f"{beginning}identity":
-                return _text(404, "The local clouds issue no identity tokens yet; see docs/fidelity.md.")
+                if not query.get("audience"):
+                    return _text(400, "non-empty audience parameter required\n")
+                full = query.get("format") == "full"
+                known = self.accounts().account(account.email)
+                unique_id = known.unique_id if known else account.unique_id
+                return _text(200, self.identity_token(account.email, unique_id, query["audience"], include_email=full))
         found: Any = _tree(account)
         for part in path.split("/") if path else ():
             if not isinstance(found, dict) or part not in found:

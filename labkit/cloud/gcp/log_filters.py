@@ -39,6 +39,8 @@ _FIELDS = {
     "text_payload": "textPayload",
     "jsonPayload": "jsonPayload",
     "json_payload": "jsonPayload",
+    "protoPayload": "protoPayload",
+    "proto_payload": "protoPayload",
     "labels": "labels",
     "resource": "resource",
     "trace": "trace",
@@ -70,7 +72,7 @@ class Filter:
             return
         name = _FIELDS.get(leaf.field[0])
         if name is None:
-            known = "logName, severity, timestamp, insertId, textPayload, jsonPayload.*, labels.* and resource.*"
+            known = "logName, severity, timestamp, insertId, textPayload, jsonPayload.*, protoPayload.*, labels.*"
             raise self._refused(f"{leaf.name} is no field that it may name, such as {known}")
         if leaf.operator not in (*_ORDER, ":"):
             raise self._refused(f"the operator {leaf.operator} (regular expressions) is not")
@@ -111,11 +113,18 @@ def _judge(leaf: Leaf, entry: Mapping[str, Any], lab_time: Callable[[datetime], 
         return _ORDER[leaf.operator](datetime.fromisoformat(entry[name]), lab_time(_instant(leaf.value)))
     value: Any = entry.get(name)
     for part in leaf.field[1:]:
-        value = value.get(part) if isinstance(value, Mapping) else None
+        value = _part(value, part)
     if value is None:
         # A field that is not there meets no comparison; only a negation does.
         return False
     return _compare(value, leaf.operator, leaf.value)
+
+
+def _part(value: Any, name: str) -> Any:
+    """A field of a value: of a list, those of its items."""
+    if isinstance(value, list):
+        return [found for each in value if (found := _part(each, name)) is not None] or None
+    return value.get(name) if isinstance(value, Mapping) else None
 
 
 def _compare(held: Any, how: str, wanted: str) -> bool:

@@ -37,12 +37,20 @@ _STREAM = "entries"
 _numbers = itertools.count(1)
 
 
-def write(engine: Engine, scope: str, log: str, entry: Mapping[str, Any], at: datetime | None = None) -> None:
+def write(
+    engine: Engine,
+    scope: str,
+    log: str,
+    entry: Mapping[str, Any],
+    at: datetime | None = None,
+    *,
+    days: int = RETENTION_DAYS,
+) -> None:
     """Keeps an entry of a log; ``entry`` has the fields of a ``LogEntry`` but for its name and times."""
     group = f"{_GROUP}{log}"
     with contextlib.suppress(Conflict):
         engine.logs.create_group(scope, group)
-        engine.logs.retain(scope, group, RETENTION_DAYS)
+        engine.logs.retain(scope, group, days)
     kept = dict(entry)
     kept.setdefault("insertId", f"labkit{next(_numbers):014d}")
     when = at or engine.clock.now()

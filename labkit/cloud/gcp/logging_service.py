@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from labkit.cloud.engine.errors import NotFound
-from labkit.cloud.gcp import log_store, paging, schema
+from labkit.cloud.gcp import audit_logs, iam_resources, log_store, paging, schema
 from labkit.cloud.gcp.errors import GcpError, invalid, refusal
 from labkit.cloud.gcp.log_filters import Filter
 from labkit.cloud.gcp.projects import Project
@@ -28,6 +28,7 @@ _USUAL_PAGE, _LARGEST_PAGE = 50, 1000
 _AHEAD = timedelta(hours=24)
 _PROJECT = re.compile(r"projects/([^/]+)")
 _LOG = re.compile(r"projects/([^/]+)/logs/([A-Za-z0-9_./%-]{1,511})")
+_AUDIT = "cloudaudit.googleapis.com/"
 _ORDERS = {"": False, "timestamp asc": False, "timestamp": False, "timestamp desc": True}
 
 
@@ -41,7 +42,10 @@ def list_log_entries(call: Call, request: Any) -> Any:
     asked = Filter(request.filter)
     found: list[tuple[datetime, datetime, dict[str, Any]]] = []
     for project in [_project(call, name) for name in dict.fromkeys(names)]:
+        private = _may_read_private(call, project)
         for log in log_store.logs(call.engine, _scope(project)):
+            if log == audit_logs.DATA_ACCESS and not private:
+                continue
             for received, entry in log_store.entries(call.engine, _scope(project), log):
                 entry["logName"] = f"projects/{project.id}/logs/{quote(log, safe='')}"
                 entry["receiveTimestamp"] = received.isoformat()
@@ -66,6 +70,10 @@ def write_log_entries(call: Call, request: Any) -> Any:
             if key not in entry.labels:
                 entry.labels[key] = value
         ready.append((index, entry))
+    for _, entry in ready:
+        if unquote(entry.log_name.rpartition("/")[2]).startswith(_AUDIT):
+            why = f"Permission denied on {entry.log_name}: only Google Cloud writes audit logs."
+            raise GcpError("PERMISSION_DENIED", why)
     written = [(*_log(call, entry.log_name), _kept(call, index, entry)) for index, entry in ready]
     if not request.dry_run:
         for project, log, (entry, at) in written:
@@ -87,6 +95,8 @@ def list_logs(call: Call, request: Any) -> Any:
 def delete_log(call: Call, request: Any) -> Any:
     """Deletes a log with all its entries."""
     project, log = _log(call, request.log_name)
+    if log == audit_logs.ACTIVITY:
+        raise GcpError("PERMISSION_DENIED", "Admin Activity audit logs cannot be deleted.")
     try:
         log_store.delete(call.engine, _scope(project), log)
     except NotFound:
@@ -118,12 +128,31 @@ PERMISSIONS = {
     "WriteLogEntries": "logging.logEntries.create",
     "ListLogs": "logging.logs.list",
     "DeleteLog": "logging.logs.delete",
+    "ListMonitoredResourceDescriptors": "",
+}
+
+#: What a request is about, where it names several projects or logs.
+RESOURCES = {
+    "ListLogEntries": lambda request: request.resource_names or [f"projects/{each}" for each in request.project_ids],
+    "ListLogs": lambda request: [name for name in (request.parent, *request.resource_names) if name],
+    "WriteLogEntries": lambda request: {
+        f"projects/{name.split('/')[1]}"
+        for name in (request.log_name, *(each.log_name for each in request.entries))
+        if name.startswith("projects/")
+    },
 }
 
 NOTES = {
     "ListLogEntries": "projects; filters without regular expressions and functions, which refuse",
     "WriteLogEntries": "text and JSON payloads into projects' logs",
 }
+
+
+def _may_read_private(call: Call, project: Project) -> bool:
+    """Whether the caller may read Data Access audit logs. https://cloud.google.com/logging/docs/access-control"""
+    permission = "logging.privateLogEntries.list"
+    place = iam_resources.project_place(project.id, project.number)
+    return call.cloud.iam.allowed(call.caller.principal, permission, place)
 
 
 def _scope(project: Project) -> str:

@@ -305,11 +305,11 @@ METHODS: dict[str, Function] = {
 PERMISSIONS = {
     "AddContextArtifactsAndExecutions": "aiplatform.contexts.addContextArtifactsAndExecutions",
     "AddContextChildren": "aiplatform.contexts.addContextChildren",
-    "RemoveContextChildren": "aiplatform.contexts.removeContextChildren",
+    "RemoveContextChildren": "aiplatform.contexts.addContextChildren",
     "QueryContextLineageSubgraph": "aiplatform.contexts.queryContextLineageSubgraph",
     "AddExecutionEvents": "aiplatform.executions.addExecutionEvents",
     "QueryExecutionInputsAndOutputs": "aiplatform.executions.queryExecutionInputsAndOutputs",
-    "QueryArtifactLineageSubgraph": "aiplatform.artifacts.queryArtifactLineageSubgraph",
+    "QueryArtifactLineageSubgraph": "aiplatform.artifacts.get",
 }
 
 NOTES = {

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from labkit.cloud.gcp import permissions
 from labkit.cloud.gcp.errors import GcpError
 from labkit.cloud.gcp.prebuilt_container import MODEL_FILES
 from labkit.cloud.gcp.storage_store import Buckets
+
+if TYPE_CHECKING:
+    from labkit.cloud.gcp.iam import Iam
 
 #: Bytes that a model's artifacts may have (https://cloud.google.com/vertex-ai/docs/model-registry/import-model).
 LARGEST = 10 * 1024**3
@@ -28,6 +33,16 @@ def check(buckets: Buckets, uri: str) -> None:
     size = sum(buckets.require(bucket, f"{prefix}{name}").content.size for name in names)
     if size > LARGEST:
         raise GcpError("FAILED_PRECONDITION", f"The files in {uri} have {size} bytes; a model has at most {LARGEST}.")
+
+
+def check_access(iam: Iam, account: str, uri: str) -> None:
+    """Raises ``FAILED_PRECONDITION`` unless an account may read the directory, in the words of Vertex AI."""
+    bucket, prefix = _parse(uri)
+    place = f"projects/_/buckets/{bucket}"
+    lacking = iam.missing(account, ("storage.objects.get",), f"{place}/objects/{prefix}")
+    lacking += iam.missing(account, ("storage.objects.list",), place)
+    if lacking:
+        raise GcpError("FAILED_PRECONDITION", permissions.of_account(account, lacking, f'directory "{uri}"'))
 
 
 def fetch(buckets: Buckets, uri: str, folder: Path) -> None:

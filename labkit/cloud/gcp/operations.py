@@ -193,3 +193,11 @@ NOTES = {
     "CancelOperation": "best effort, as documented: work that has begun is done to its end",
     "ListOperations": "the filter may be done=true or done=false",
 }
+
+#: Whoever knows an operation's name may ask how it goes: Google has no permission for that, only for listing them.
+PERMISSIONS = {
+    "GetOperation": "",
+    "WaitOperation": "",
+    "CancelOperation": "",
+    "DeleteOperation": "",
+}

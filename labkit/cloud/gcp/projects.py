@@ -1,4 +1,4 @@
-"""Projects: the lab's own, and every other that a caller names; and Resource Manager's methods for them.
+"""Projects: the lab's own, and every other that a caller names.
 
 A real caller names projects that exist elsewhere already. Here any well-formed id is taken to be one of the learner's.
 https://cloud.google.com/resource-manager/docs/creating-managing-projects
@@ -10,13 +10,8 @@ import hashlib
 import re
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from labkit.cloud.gcp import schema
 from labkit.cloud.gcp.errors import GcpError
-
-if TYPE_CHECKING:
-    from labkit.cloud.gcp.front import Call
 
 #: The lab's project.
 ID, NUMBER = "mlops-lab", "314159265358"
@@ -57,22 +52,13 @@ class Projects:
             number = str(10**11 + int.from_bytes(digest[:8], "big") % (9 * 10**11))
             return self._by_number.setdefault(number, Project(name, number))
 
+    def id_of(self, number: str) -> str:
+        """The id of the project with this number, or ``""`` for one that nobody has named."""
+        with self._lock:
+            found = self._by_number.get(number)
+        return found.id if found else ""
+
     def reset(self) -> None:
         """Forgets every project but the lab's own."""
         with self._lock:
             self._by_number = {NUMBER: self.own}
-
-
-def get_project(call: Call, request: Any) -> Any:
-    """A project, by its id or number."""
-    project = schema.Package("google.cloud.resourcemanager.v3").Project
-    return project(
-        name=f"projects/{call.project.number}",
-        project_id=call.project.id,
-        display_name=call.project.id,
-        state=project.State.Value("ACTIVE"),
-    )
-
-
-METHODS = {"GetProject": get_project}
-NOTES = {"GetProject": "any well-formed id is a project of the learner's"}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -139,8 +140,8 @@ def written(message: Any, *, integers: bool = False) -> bytes:
 
 def _no_route(target: Target, request: Request) -> GcpError:
     """What a path that is no method's answers; one of another version of the API may well be a method's there."""
-    served = {route.binding.template.split("/")[1] for known in routes(target.api).values() for route in known}
-    if request.path.split("/")[1] not in served:
+    versions = Counter(route.binding.template.split("/")[1] for known in routes(target.api).values() for route in known)
+    if request.path.split("/")[1] != versions.most_common(1)[0][0]:
         return errors.refusal(f"{request.method} {request.path}")
     return GcpError("NOT_FOUND", f"The local clouds know no method {request.method} {request.path} of {request.host}.")
 
@@ -158,6 +159,9 @@ def _style(query: list[tuple[str, str]]) -> bool:
 def read(request: Request, route: Route, values: tuple[str, ...], query: list[tuple[str, str]]) -> Any:
     """The request's message; raises ``INVALID_ARGUMENT`` with Google's words."""
     method, body = route.method, route.binding.body
+    if not body and route.binding.verb == "POST" and request.body:
+        # Some bindings forget the body that their methods take.
+        body = "*"
     message = schema.message(method.request)()
     fields = message.DESCRIPTOR.fields_by_name
     if raw := next(

@@ -16,8 +16,8 @@ from urllib.parse import parse_qsl, unquote
 
 from labkit.cloud.engine.access import Caller
 from labkit.cloud.engine.audit import Event
-from labkit.cloud.engine.errors import CloudError
-from labkit.cloud.gcp import errors, storage_fields
+from labkit.cloud.engine.errors import CloudError, Denied
+from labkit.cloud.gcp import audit_logs, errors, oauth2, storage_fields
 from labkit.cloud.gcp.hosts import Target
 from labkit.cloud.gcp.multipart import parts, write
 from labkit.cloud.gcp.storage_errors import (
@@ -73,6 +73,8 @@ class StorageCall:
     #: The bucket and object that a copy goes to.
     to: tuple[str, str] = ("", "")
     caller: Caller | None = None
+    #: What was asked of the permissions on the way: (permission, resource, whether it was granted).
+    authorized: list[tuple[str, str, bool]] = field(default_factory=list)
 
     @property
     def buckets(self) -> Buckets:
@@ -80,8 +82,24 @@ class StorageCall:
 
     @property
     def resource(self) -> str:
-        bucket = f"projects/_/buckets/{self.bucket}" if self.bucket else ""
-        return f"{bucket}/objects/{self.name}" if self.name else bucket
+        if not self.bucket:
+            return f"projects/{self.query['project']}" if self.query.get("project") else ""
+        return resource_name(self.bucket, self.name)
+
+    def require(self, permission: str, bucket: str, name: str = "") -> None:
+        """Raises 403 unless the caller has a permission on a bucket or an object, 401 where nobody signed in."""
+        self._require(permission, resource_name(bucket, name))
+
+    def _require(self, permission: str, resource: str) -> None:
+        assert self.caller is not None
+        try:
+            self.cloud.engine.access.authorize(self.caller, permission, resource)
+        except Denied as denied:
+            self.authorized.append((permission, resource, False))
+            if not self.caller.principal:
+                raise _missing_credentials(denied.message) from None
+            raise StorageError(403, "forbidden", denied.message) from None
+        self.authorized.append((permission, resource, True))
 
     def number(self, parameter: str) -> int | None:
         """A parameter that is a whole number, or None where it is not sent."""
@@ -131,6 +149,13 @@ class Route:
     note: str = ""
     #: Whether the upload's id is all that a caller has to show.
     by_upload_id: bool = False
+    #: Whether the function asks for its permissions itself, because they depend on more than the path.
+    asks: bool = False
+
+
+def resource_name(bucket: str, name: str = "") -> str:
+    """A bucket or an object as policies' conditions and audit logs name it."""
+    return f"projects/_/buckets/{bucket}{f'/objects/{name}' if name else ''}"
 
 
 def json_object(body: bytes) -> dict[str, Any]:
@@ -151,10 +176,18 @@ def tables() -> list[Route]:
         storage_copying,
         storage_listing,
         storage_objects,
+        storage_policies,
         storage_writing,
     )
 
-    modules = (storage_buckets, storage_objects, storage_listing, storage_writing, storage_copying)
+    modules = (
+        storage_buckets,
+        storage_policies,
+        storage_objects,
+        storage_listing,
+        storage_writing,
+        storage_copying,
+    )
     return [route for module in modules for route in module.ROUTES]
 
 
@@ -180,6 +213,8 @@ def answer(cloud: GcpCloud, target: Target, request: Request) -> Response:
     query = dict(parse_qsl(request.query, keep_blank_values=True))
     call = StorageCall(cloud, request, target, query)
     plain = bool(target.bucket) or not _JSON.match(request.raw_path)
+    if request.host == "www.googleapis.com" and request.path.startswith("/oauth2/"):
+        return oauth2.answer(cloud, target, request)
     if plain and request.host == "www.googleapis.com":
         return errors.response(errors.refusal(f"{request.host}{request.path}"))
     try:
@@ -211,7 +246,7 @@ def _json(call: StorageCall) -> Response:
             call.to = names.get("to_bucket", ""), names.get("to_name", "")
             if "project" in names:
                 call.query["project"] = names["project"]
-            return admit(call, route.permission, route.function, by_upload_id=route.by_upload_id)
+            return admit(call, route.permission, route.function, by_upload_id=route.by_upload_id, asks=route.asks)
     call.caller = call.cloud.identities.caller(call.request, call.target, "google.storage")
     raise refused(f"{call.request.method} {call.request.path}")
 
@@ -222,12 +257,15 @@ def _plain(call: StorageCall) -> Response:
     return storage_xml.answer(call)
 
 
-def admit(call: StorageCall, permission: str, function: Function, *, by_upload_id: bool = False) -> Response:
+def admit(
+    call: StorageCall, permission: str, function: Function, *, by_upload_id: bool = False, asks: bool = False
+) -> Response:
     """Authenticates, authorizes and does what the call asks."""
     call.permission = permission
     if not by_upload_id:
         call.caller = authenticated(call)
-        call.cloud.engine.access.authorize(call.caller, permission, call.resource)
+        if permission and not asks:
+            call._require(permission, call.resource)
     for header, what in _REFUSED_HEADERS.items():
         if header in call.request.headers:
             raise refused(what)
@@ -238,24 +276,24 @@ def admit(call: StorageCall, permission: str, function: Function, *, by_upload_i
 
 
 def authenticated(call: StorageCall) -> Caller:
-    """Who sent the call; raises as Cloud Storage does."""
+    """Who sent the call, with ``""`` for a principal where nobody signed in; raises as Cloud Storage does."""
     try:
         return call.cloud.identities.caller(call.request, call.target, "google.storage")
     except errors.GcpError as error:
-        if "authorization" in call.request.headers:
-            message, reason = "Invalid Credentials", "authError"
-        else:
-            what = "object" if call.name else "bucket"
-            message = (
-                f"Anonymous caller does not have {call.permission} access to the Google Cloud Storage {what}. "
-                f"Permission '{call.permission}' denied on resource (or it may not exist)."
-            )
-            reason = "required"
-        raise StorageError(401, reason, message, location=("header", "Authorization"), headers=error.headers) from None
+        if "authorization" not in call.request.headers:
+            return Caller(call.cloud.name, "", "", "")
+        location = ("header", "Authorization")
+        raise StorageError(401, "authError", "Invalid Credentials", location=location, headers=error.headers) from None
+
+
+def _missing_credentials(message: str) -> StorageError:
+    challenge = [("WWW-Authenticate", 'Bearer realm="https://accounts.google.com/"')]
+    return StorageError(401, "required", message, location=("header", "Authorization"), headers=challenge)
 
 
 def _record(call: StorageCall, status: int, failure: StorageError | None = None) -> None:
-    """Writes the call to the audit trail."""
+    """Writes the call to the audit trail, and to Cloud Audit Logs as the policies want it."""
+    audit_logs.write(call.cloud, audit_logs.of_storage(call, failure))
     engine = call.cloud.engine
     engine.audit.record(
         Event(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from labkit.cloud.gcp import storage_conditions
+from labkit.cloud.gcp import iam_resources, storage_conditions
 from labkit.cloud.gcp.locations import REGIONS
 from labkit.cloud.gcp.storage import Route, StorageCall
 from labkit.cloud.gcp.storage_errors import StorageError, check_types, invalid, refused, required
@@ -224,6 +224,7 @@ def delete(call: StorageCall) -> Response:
         if bucket.objects:
             raise StorageError(409, "conflict", "The bucket you tried to delete is not empty.")
         call.buckets.remove(bucket.name)
+        call.cloud.iam.policies.remove(iam_resources.bucket_name(bucket.name))
     return Response(204)
 
 
@@ -238,17 +239,6 @@ def layout(call: StorageCall) -> Response:
             "hierarchicalNamespace": {"enabled": False},
         }
     )
-
-
-def test_permissions(call: StorageCall) -> Response:
-    """Which of the named permissions the caller has: all of them, until permissions are enforced."""
-    from urllib.parse import parse_qsl
-
-    call.buckets.get(call.bucket)
-    asked = [value for name, value in parse_qsl(call.request.query) if name == "permissions"]
-    if not asked:
-        raise required("permissions")
-    return call.answer({"kind": "storage#testIamPermissionsResponse", "permissions": asked})
 
 
 def service_account(call: StorageCall) -> Response:
@@ -267,14 +257,7 @@ ROUTES = [
     Route("buckets.patch", "PATCH", _BUCKET, "storage.buckets.update", patch, _SETTINGS),
     Route("buckets.update", "PUT", _BUCKET, "storage.buckets.update", update, _SETTINGS),
     Route("buckets.delete", "DELETE", _BUCKET, "storage.buckets.delete", delete),
-    Route("buckets.getStorageLayout", "GET", f"{_BUCKET}/storageLayout", "storage.buckets.getObjectInsights", layout),
-    Route(
-        "buckets.testIamPermissions",
-        "GET",
-        f"{_BUCKET}/iam/testPermissions",
-        "storage.buckets.getIamPolicy",
-        test_permissions,
-    ),
+    Route("buckets.getStorageLayout", "GET", f"{_BUCKET}/storageLayout", "storage.objects.list", layout),
     Route(
         "projects.serviceAccount.get",
         "GET",

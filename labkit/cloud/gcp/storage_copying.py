@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-from labkit.cloud.gcp import storage_conditions, storage_objects
+from labkit.cloud.gcp import storage_conditions, storage_objects, storage_writing
 from labkit.cloud.gcp.storage import Route, StorageCall
 from labkit.cloud.gcp.storage_errors import StorageError, check_types, invalid
 from labkit.cloud.gcp.storage_store import Object, pieces
@@ -22,10 +22,12 @@ MOST_SOURCES = 32
 
 def _copied(call: StorageCall) -> Object:
     """The copy; a body replaces what was set of the source."""
+    call.require("storage.objects.get", call.bucket, call.name)
     source = call.buckets.require(call.bucket, call.name, call.number("sourceGeneration"))
     storage_conditions.check(call, source, source=True)
     bucket, name = call.to
     storage_objects.check_name(name)
+    storage_writing.may_store(call, bucket, name)
     home = call.buckets.get(bucket)
     storage_conditions.check(call, home.objects.get(name))
     body = call.body()
@@ -66,6 +68,8 @@ def copy(call: StorageCall) -> Response:
 def move(call: StorageCall) -> Response:
     """Gives an object another name in its bucket, in one step."""
     name = storage_objects.check_name(call.to[1])
+    call.require("storage.objects.move", call.bucket, call.name)
+    storage_writing.may_store(call, call.bucket, name)
     with call.buckets.lock:
         source = call.buckets.require(call.bucket, call.name, call.number("sourceGeneration"))
         storage_conditions.check(call, source, source=True)
@@ -94,6 +98,7 @@ def compose(call: StorageCall) -> Response:
     if len(asked) > MOST_SOURCES:
         raise invalid(f"The number of source components provided ({len(asked)}) exceeds the maximum ({MOST_SOURCES}).")
     storage_objects.check_name(call.name)
+    storage_writing.may_store(call, call.bucket, call.name)
     sources = [_source(call, each) for each in asked]
     storage_conditions.check(call, call.buckets.get(call.bucket).objects.get(call.name))
     destination = storage_objects.properties(body.get("destination") or {})
@@ -115,6 +120,7 @@ def _source(call: StorageCall, asked: Any) -> Object:
         raise invalid("Invalid value for sourceObjects: it has to be a list of objects.")
     check_types(asked, {"name": str, "objectPreconditions": dict}, "sourceObjects.")
     generation = _number(asked, "generation")
+    call.require("storage.objects.get", call.bucket, str(asked.get("name", "")))
     found = call.buckets.require(call.bucket, str(asked.get("name", "")), generation)
     wanted = _number(asked.get("objectPreconditions") or {}, "ifGenerationMatch")
     if wanted is not None and wanted != found.generation:
@@ -142,8 +148,16 @@ _OBJECT = "/storage/v1/b/{bucket}/o/{name}"
 _TO = "/b/{to_bucket}/o/{to_name}"
 
 ROUTES = [
-    Route("objects.rewrite", "POST", f"{_OBJECT}/rewriteTo{_TO}", "storage.objects.create", rewrite, "in one call"),
-    Route("objects.copy", "POST", f"{_OBJECT}/copyTo{_TO}", "storage.objects.create", copy),
-    Route("objects.move", "POST", f"{_OBJECT}/moveTo/o/{{to_name}}", "storage.objects.move", move),
-    Route("objects.compose", "POST", f"{_OBJECT}/compose", "storage.objects.create", compose),
+    Route(
+        "objects.rewrite",
+        "POST",
+        f"{_OBJECT}/rewriteTo{_TO}",
+        "storage.objects.create",
+        rewrite,
+        "in one call",
+        asks=True,
+    ),
+    Route("objects.copy", "POST", f"{_OBJECT}/copyTo{_TO}", "storage.objects.create", copy, asks=True),
+    Route("objects.move", "POST", f"{_OBJECT}/moveTo/o/{{to_name}}", "storage.objects.move", move, asks=True),
+    Route("objects.compose", "POST", f"{_OBJECT}/compose", "storage.objects.create", compose, asks=True),
 ]

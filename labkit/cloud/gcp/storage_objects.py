@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from labkit.cloud.gcp import storage_conditions
 from labkit.cloud.gcp.storage import Route, StorageCall
-from labkit.cloud.gcp.storage_errors import check_types, invalid, refused
+from labkit.cloud.gcp.storage_errors import StorageError, check_types, invalid, refused
 from labkit.cloud.gcp.storage_store import Object
 from labkit.cloud.gcp.storage_times import text
 from labkit.cloud.http import Response
@@ -110,8 +110,15 @@ def check_name(name: str) -> str:
 
 
 def find(call: StorageCall) -> Object:
-    """The object that the call's path and ``generation`` name, if its conditions hold."""
-    found = call.buckets.require(call.bucket, call.name, call.number("generation"))
+    """The object that the call's path and ``generation`` name, if its conditions hold.
+
+    Only those who may list the bucket learn that there is none.
+    """
+    try:
+        found = call.buckets.require(call.bucket, call.name, call.number("generation"))
+    except StorageError:
+        call.require("storage.objects.list", call.bucket)
+        raise
     storage_conditions.check(call, found)
     return found
 

@@ -61,9 +61,21 @@ def store(call: StorageCall, name: str, body: dict[str, Any], data: bytes) -> Ob
     return _finish(call, body, call.buckets.write([data]))
 
 
+def may_store(call: StorageCall, bucket: str, name: str) -> None:
+    """Raises unless the caller may put an object there, in the place of another one if there is one.
+
+    https://cloud.google.com/storage/docs/access-control/iam-json
+    """
+    call.require("storage.objects.create", bucket, name)
+    held = call.buckets.find(bucket)
+    if held is not None and name in held.objects:
+        call.require("storage.objects.delete", bucket, name)
+
+
 def _prepare(call: StorageCall, name: str, body: dict[str, Any]) -> None:
     """Checks all that can be checked before the content is there."""
     call.name = storage_objects.check_name(name)
+    may_store(call, call.bucket, call.name)
     storage_objects.properties(body)
     with call.buckets.lock:
         storage_conditions.check(call, call.buckets.get(call.bucket).objects.get(call.name))
@@ -252,8 +264,10 @@ def cancel(call: StorageCall) -> Response:
 
 _UPLOAD = "/upload/storage/v1/b/{bucket}/o"
 
+_LISTS = "lists of access control refuse"
+
 ROUTES = [
-    Route("objects.insert", "POST", _UPLOAD, "storage.objects.create", insert, "lists of access control refuse"),
+    Route("objects.insert", "POST", _UPLOAD, "storage.objects.create", insert, _LISTS, asks=True),
     Route("objects.insert", "PUT", _UPLOAD, "storage.objects.create", resume, by_upload_id=True),
     Route("objects.insert", "DELETE", _UPLOAD, "storage.objects.create", cancel, by_upload_id=True),
 ]

@@ -19,6 +19,5 @@ def run_as(call: Call, account: str) -> str:
     if "@" not in chosen or not chosen.endswith(".gserviceaccount.com"):
         raise invalid(f"service_account {account!r} is no service account's e-mail address.", "service_account")
     if account:
-        resource = f"projects/{call.project.id}/serviceAccounts/{account}"
-        call.engine.access.authorize(call.caller, "iam.serviceAccounts.actAs", resource)
+        call.cloud.iam.act_as(call.caller, account)
     return chosen

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.cloud.engine.errors import StartFailed
 from labkit.cloud.engine.serving import ModelServer
-from labkit.cloud.gcp import machine_types, model_artifacts, prebuilt_images, vertex_telemetry
+from labkit.cloud.gcp import machine_types, model_artifacts, prebuilt_images, vertex_names, vertex_telemetry
 from labkit.cloud.gcp.errors import GcpError, invalid, refusal
+from labkit.cloud.gcp.identity import ServiceAccount
 from labkit.cloud.gcp.vertex_hosting import DeployedModel, Endpoint
 from labkit.cloud.gcp.vertex_names import check_fields
 from labkit.cloud.gcp.vertex_registry import Version
@@ -27,7 +28,7 @@ CONTAINER = "labkit.cloud.gcp.prebuilt_container:Container"
 START_TIMEOUT = 60.0
 #: Replicas of one deployed model that are started on this machine at most.
 MOST_REPLICAS = 16
-#: Where a container's way out leads: it needs none, and nothing listens on this port.
+#: Where a container's way out leads where there is none to the clouds: nothing listens on this port.
 _NOWHERE = "http://127.0.0.1:9"
 
 _ID = re.compile(r"[0-9]{1,19}")
@@ -55,6 +56,17 @@ def check(deployed: Any) -> None:
     if "dedicated_resources" not in set_fields:
         raise invalid("Required field is not set: deployed_model.dedicated_resources.", "deployed_model")
     check_resources(deployed.dedicated_resources)
+
+
+def check_account(call: Call, account: str) -> None:
+    """Raises :class:`GcpError` unless the caller may have a model run as an account, which is there.
+
+    https://cloud.google.com/vertex-ai/docs/general/custom-service-account
+    """
+    if account:
+        call.cloud.iam.act_as(call.caller, account)
+        if call.cloud.iam.state(account) == "gone":
+            raise invalid(f"Service account {account} does not exist.", "deployed_model.service_account")
 
 
 def check_resources(resources: Any) -> None:
@@ -85,6 +97,8 @@ def check_resources(resources: Any) -> None:
 def server(call: Call, endpoint: Endpoint, deployed: DeployedModel) -> ModelServer:
     """Fetches the artifacts into the deployed model's folder and says how a replica is made of them."""
     version, engine = deployed.version, call.engine
+    account = deployed.message.service_account or vertex_names.service_agent(call)
+    model_artifacts.check_access(call.cloud.iam, account, version.artifact_uri)
     model_artifacts.fetch(call.cloud.buckets, version.artifact_uri, deployed.folder)
     resource = vertex_telemetry.labels(call.project.number, call.location, endpoint.id)
     scope = call.scope
@@ -98,7 +112,7 @@ def server(call: Call, endpoint: Endpoint, deployed: DeployedModel) -> ModelServ
         container=CONTAINER,
         options={"scikit_learn": prebuilt_images.scikit_learn_of(version.image)},
         folder=deployed.folder,
-        env=_environment(call, endpoint, deployed, version),
+        env={**_environment(call, endpoint, deployed, version), **_identity(call, deployed, account)},
         output=output,
         start_timeout=asked or START_TIMEOUT,
     )
@@ -122,6 +136,14 @@ def not_started(call: Call, endpoint: Endpoint, error: StartFailed) -> GcpError:
         f"%2FEndpoint%22%0Aresource.labels.endpoint_id%3D%22{endpoint.id}%22%0Aresource.labels.location%3D%22"
         f"{call.location}%22{f'. The last line of the log: {last}' if last else ''}",
     )
+
+
+def _identity(call: Call, deployed: DeployedModel, account: str) -> dict[str, str]:
+    """The variables by which the model's own calls reach the clouds, as its account and as long as it is deployed."""
+    identities = call.cloud.identities
+    variables = identities.admit(ServiceAccount(account, call.project.id))
+    deployed.dismiss = lambda: identities.dismiss(variables)
+    return {**call.cloud.clients(), **variables, "GOOGLE_CLOUD_PROJECT": call.project.id}
 
 
 def _environment(call: Call, endpoint: Endpoint, deployed: DeployedModel, version: Version) -> dict[str, str]:

@@ -130,6 +130,7 @@ def deploy_model(call: Call, request: Any) -> Any:
     if not asked.model:
         check_fields([("deployed_model.model", "Required field is not set.")])
     vertex_deployment.check(asked)
+    vertex_deployment.check_account(call, asked.service_account)
     traffic = dict(request.traffic_split)
     with state.lock:
         model, named = state.model(call, asked.model)

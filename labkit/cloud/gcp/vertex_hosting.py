@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ class DeployedModel:
     version: Version
     message: Any
     folder: Path
+    #: Ends its right to call the clouds.
+    dismiss: Callable[[], None] = lambda: None
 
     @property
     def replicas(self) -> int:
@@ -40,7 +42,8 @@ class DeployedModel:
         return max(int(self.message.dedicated_resources.min_replica_count), 1)
 
     def release(self) -> None:
-        """Removes the artifacts, once nothing serves from them."""
+        """Removes the artifacts, once nothing serves from them, and the identity."""
+        self.dismiss()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

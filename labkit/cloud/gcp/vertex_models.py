@@ -6,9 +6,10 @@ https://cloud.google.com/vertex-ai/docs/reference/rpc/google.cloud.aiplatform.v1
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from labkit.cloud.gcp import model_artifacts, prebuilt_images
+from labkit.cloud.gcp import model_artifacts, prebuilt_images, vertex_names
 from labkit.cloud.gcp.errors import GcpError, invalid, refusal
 from labkit.cloud.gcp.vertex_listing import page
 from labkit.cloud.gcp.vertex_names import check_fields, mask_paths, new_id, problems, v1
@@ -40,6 +41,17 @@ _NOT_SERVED_OF_CONTAINER = (
 
 def upload_model(call: Call, request: Any) -> Any:
     """Uploads a model, or a version of one, whose artifacts are in Cloud Storage. Long-running."""
+    below, work = _upload(call, request)
+    return call.operation(work, below=below)
+
+
+def upload(call: Call, request: Any) -> Any:
+    """As :func:`upload_model`, at once: the ``UploadModelResponse``. Raises :class:`GcpError`."""
+    return _upload(call, request)[1]()
+
+
+def _upload(call: Call, request: Any) -> tuple[str, Callable[[], Any]]:
+    """Checks an upload; returns the name of the model that it goes to, and what does it."""
     state, model = call.store(State), request.model
     _check_upload(call, request)
     if request.parent_model:
@@ -49,6 +61,7 @@ def upload_model(call: Call, request: Any) -> Any:
     identifier = request.model_id or new_id()
 
     def work() -> Any:
+        model_artifacts.check_access(call.cloud.iam, vertex_names.service_agent(call), model.artifact_uri)
         model_artifacts.check(call.cloud.buckets, model.artifact_uri)
         now = call.engine.clock.now()
         with state.lock:
@@ -64,7 +77,7 @@ def upload_model(call: Call, request: Any) -> Any:
         return v1.UploadModelResponse(model=held.name, model_version_id=version.id)
 
     below = request.parent_model or f"{call.parent}/models/{identifier}"
-    return call.operation(work, below=below.partition("@")[0])
+    return below.partition("@")[0], work
 
 
 def get_model(call: Call, request: Any) -> Any:

@@ -104,3 +104,11 @@ def stamp(message: Any, **times: Any) -> None:
     """Sets timestamps of a message to datetimes."""
     for field, when in times.items():
         getattr(message, field).FromDatetime(when)
+
+
+def service_agent(call: Call) -> str:
+    """The account with which Vertex AI itself works in the call's project.
+
+    https://cloud.google.com/vertex-ai/docs/general/access-control#service-agents
+    """
+    return f"service-{call.project.number}@gcp-sa-aiplatform.iam.gserviceaccount.com"

@@ -111,7 +111,7 @@ LAB = Definition(
             points=5,
             check=gcp_checks.cleanup,
             hints=(
-                "delete in the reverse order of creation: endpoint, models, bucket",
+                "delete in the reverse order of creation: endpoint, models, bucket, service accounts",
                 "endpoint.delete(force=True) undeploys its models first; bucket.delete(force=True) deletes its objects",
             ),
             after_cleanup=True,

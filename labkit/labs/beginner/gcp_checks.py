@@ -200,18 +200,32 @@ def rest(work: Work) -> str:
         )
     except subprocess.TimeoutExpired:
         raise Wrong(f"a client.py that did not finish within {churn.PATIENCE:.0f} seconds", expected) from None
+    if "CREDENTIALS_MISSING" in done.stdout:
+        raise NotAttempted("a request without a token (UNAUTHENTICATED)", expected)
     if "UNAUTHENTICATED" in done.stdout:
-        raise NotAttempted("a request without a valid token (UNAUTHENTICATED)", expected)
-    if done.returncode != 0:
-        said = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["nothing"]
         raise Wrong(
-            f"a client.py that ends with status {done.returncode} and {said[-1][:200]!r}", expected, CLIENT_HINT
+            "a request whose token is not accepted (UNAUTHENTICATED)",
+            expected,
+            "the header is Authorization: Bearer TOKEN, the token is credentials.token after credentials.refresh()",
+        )
+    if done.returncode != 0:
+        raise Wrong(
+            f"a client.py that ends with status {done.returncode} and {last_words(done)}", expected, CLIENT_HINT
         )
     instances = json.loads(sample.read_text())["instances"]
     difference = churn.differ(churn.predictions(done.stdout), cloud.predict(name, instances))
     if difference:
         raise Wrong(difference, "what the SDK's endpoint.predict answers for the same file", CLIENT_HINT)
     return "a client.py that brings its own token and gets what the SDK gets"
+
+
+def last_words(done: subprocess.CompletedProcess[str]) -> str:
+    """What a script said last: the message of Google Cloud's error, or the last line, whole."""
+    said = done.stderr.strip() or done.stdout.strip()
+    try:
+        return repr(str(json.loads(said)["error"]["message"]))
+    except (ValueError, TypeError, KeyError):
+        return repr((said.splitlines() or ["nothing"])[-1])
 
 
 #: What each of the lab's policies is set on, by its file's name.
@@ -312,6 +326,7 @@ def leftovers(cloud: Cloud) -> list[str]:
         *(f"the endpoint {each['displayName']}" for each in endpoints),
         *(f"the model {each['displayName']}" for each in models),
         *([f"the bucket {cloud.bucket}"] if cloud.storage(cloud.bucket) else []),
+        *(f"the service account {each.partition('@')[0]}" for each in cloud.accounts()),
     ]
 
 
@@ -321,9 +336,9 @@ def cleanup(_: Work) -> str:
     kept = leftovers(cloud)
     expected = "a project as empty as before the lab"
     if kept:
-        more = f" and {len(kept) - 1} more" if len(kept) > 1 else ""
         untouched = f"the endpoint {ENDPOINT}" in kept
-        raise (NotAttempted if untouched else Wrong)(f"{kept[0]}{more} still there", expected)
+        listed = ", ".join(kept[:-1]) + (" and " if len(kept) > 1 else "") + kept[-1]
+        raise (NotAttempted if untouched else Wrong)(f"{listed} still there", expected)
     now = datetime.now(UTC)
     calls = cloud.call(
         "GET",
@@ -337,4 +352,4 @@ def cleanup(_: Work) -> str:
     )
     if not calls.get("timeSeries"):
         raise NotAttempted("no trace of calls to an endpoint", "one that was used and then deleted")
-    return "no endpoint, model or bucket of this lab left"
+    return "no endpoint, model, bucket or service account of this lab left"

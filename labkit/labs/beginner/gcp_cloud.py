@@ -62,6 +62,14 @@ class Cloud:
         """The e-mail address of one of the lab's service accounts: ``endpoint``, ``deployer`` or ``caller``."""
         return f"churn-lab-{name}@{self.project}.iam.gserviceaccount.com"
 
+    def accounts(self) -> list[str]:
+        """The addresses of those of the lab's service accounts that are there."""
+        answer = self.call(
+            "GET", f"https://iam.googleapis.com/v1/projects/{self.project}/serviceAccounts", params={"pageSize": 100}
+        )
+        wanted = {self.account(name) for name in ("endpoint", "deployer", "caller")}
+        return [each["email"] for each in answer.get("accounts", []) if each["email"] in wanted]
+
     def call(self, method: str, url: str, **arguments: Any) -> Resource:
         """One request's JSON answer; raises :class:`Refused`."""
         answer = self._session.request(method, url, timeout=TIMEOUT, **arguments)

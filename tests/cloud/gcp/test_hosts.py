@@ -21,6 +21,8 @@ from labkit.cloud.gcp.locations import REGIONS
         ("my.data.storage.googleapis.com", Target("storage", bucket="my.data")),
         ("monitoring.googleapis.com", Target("monitoring")),
         ("oauth2.googleapis.com", Target("oauth2")),
+        ("iam.googleapis.com", Target("iam")),
+        ("iamcredentials.googleapis.com", Target("iamcredentials")),
     ],
 )
 def test_served_hosts(host: str, target: Target) -> None:
@@ -32,7 +34,7 @@ def test_served_hosts(host: str, target: Target) -> None:
     [
         ("us-moon1-aiplatform.googleapis.com", "us-moon1, which is no region"),
         ("compute.googleapis.com", "Compute Engine, which the local clouds do not serve"),
-        ("iamcredentials.googleapis.com", "signs and issues tokens"),
+        ("sts.googleapis.com", "the Security Token Service"),
         ("us-central1-docker.pkg.dev", "Artifact Registry"),
         ("my-fn-abc-uc.a.run.app", "Cloud Run"),
         ("metadata.google.internal", "$GCE_METADATA_HOST"),

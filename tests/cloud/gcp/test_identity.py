@@ -80,7 +80,7 @@ def test_a_token_is_good_for_an_hour_and_says_who(cloud: GcpCloud) -> None:
         (f"{BASE}/project/project-id", {"Metadata_Flavor": ""}, 403),
         (f"{BASE}/project/project-id", {"X_Forwarded_For": "10.0.0.1"}, 403),
         (f"{BASE}/instance/no-such-key", {}, 404),
-        (f"{BASE}/instance/service-accounts/default/identity?audience=x", {}, 404),
+        (f"{BASE}/instance/service-accounts/default/identity", {}, 400),
         ("/elsewhere", {}, 404),
     ],
 )

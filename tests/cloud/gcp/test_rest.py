@@ -140,7 +140,7 @@ def test_unknown_paths_hosts_and_forms(cloud: GcpCloud, engine: Engine) -> None:
     assert next(iter(engine.audit.events())).operation == f"aiplatform.GET {PARENT}/nonsense"
     stranger = error(cloud, "GET", HOST, f"{PARENT}/nonsense", headers={"Authorization": ""})
     assert stranger[:2] == (401, "UNAUTHENTICATED")
-    assert error(cloud, "GET", "www.googleapis.com", "/oauth2/v1/certs")[:2] == (501, "UNIMPLEMENTED")
+    assert error(cloud, "GET", "www.googleapis.com", "/drive/v3/files")[:2] == (501, "UNIMPLEMENTED")
     assert error(cloud, "GET", HOST, "/v1beta1/projects/p/locations/l/models")[:2] == (501, "UNIMPLEMENTED")
     older = error(cloud, "GET", "cloudresourcemanager.googleapis.com", "/v1/projects/mlops-lab")
     assert older[:2] == (501, "UNIMPLEMENTED")
@@ -160,7 +160,7 @@ def test_projects_by_id_and_number(cloud: GcpCloud, engine: Engine) -> None:
     assert (by_id["projectId"], by_id["state"]) == ("another-one", "ACTIVE")
     by_number = json.loads(bytes(call(cloud, "GET", host, f"/v3/{by_id['name']}?$alt=json;enum-encoding=int").body))  # type: ignore[arg-type]
     assert (by_number["projectId"], by_number["state"]) == ("another-one", 1)
-    assert next(iter(engine.audit.events())).operation == "cloudresourcemanager.projects.get"
+    assert next(iter(engine.audit.events())).operation == "resourcemanager.projects.get"
     assert error(cloud, "GET", host, "/v3/projects/No%21")[:2] == (403, "PERMISSION_DENIED")
 
 

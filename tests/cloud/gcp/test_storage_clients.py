@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from google.api_core.exceptions import Forbidden
 
 from labkit.cloud.state import Lab
 
@@ -168,6 +169,12 @@ def test_rewrite_copy_rename_compose(client: Any, bucket: Any) -> None:
     assert other.get_blob("copy").metadata == {"k": "v"}
     bucket.copy_blob(source, bucket, "second")
     bucket.rename_blob(bucket.blob("second"), "renamed")
+    with pytest.raises(Forbidden, match=r"learner@.* does not have storage\.objects\.move access"):
+        bucket.move_blob(bucket.blob("renamed"), "moved")
+    policy = bucket.get_iam_policy(requested_policy_version=3)
+    learner = "serviceAccount:learner@mlops-lab.iam.gserviceaccount.com"
+    policy.bindings.append({"role": "roles/storage.objectUser", "members": {learner}})
+    bucket.set_iam_policy(policy)
     bucket.move_blob(bucket.blob("renamed"), "moved")
     assert [each.name for each in bucket.list_blobs()] == ["moved", "source"]
     whole = bucket.blob("whole")

@@ -233,7 +233,7 @@ def test_errors_have_the_json_interfaces_shape(cloud: GcpCloud, bucket: str, eng
     ("verb", "target", "what"),
     [
         ("GET", "/storage/v1/b/{bucket}/o/x/acl", "/acl"),
-        ("GET", "/storage/v1/b/{bucket}/iam", "/iam"),
+        ("GET", "/storage/v1/b/{bucket}/notificationConfigs", "/notificationConfigs"),
         ("POST", "/upload/storage/v1/b/{bucket}/o?name=x&kmsKeyName=k", "customer-managed"),
         ("GET", "/{bucket}/x?X-Goog-Signature=abc", "signed URLs"),
     ],

@@ -53,9 +53,21 @@ def register(work: Work, **changed: Any) -> str:
     return name
 
 
+def make_account() -> None:
+    """The model's service account, which may read the bucket."""
+    iam = f"https://iam.googleapis.com/v1/projects/{Cloud().project}/serviceAccounts"
+    Cloud().call("POST", iam, json={"accountId": "churn-lab-endpoint"})
+    bucket = storage.Client().bucket(BUCKET)
+    policy = bucket.get_iam_policy(requested_policy_version=3)
+    policy.bindings.append({"role": "roles/storage.objectViewer", "members": {f"serviceAccount:{ACCOUNT}"}})
+    bucket.set_iam_policy(policy)
+
+
 def deploy(model: str, *, share: int = 100, account: str = ACCOUNT, name: str = "churn-api") -> str:
     """Makes an endpoint and deploys the model on it; returns the endpoint's name."""
     cloud = Cloud()
+    if account and account not in cloud.accounts():
+        make_account()
     made = cloud.vertex("POST", f"{cloud.location}/endpoints", json={"displayName": name})
     endpoint: str = done(cloud, made)["name"]
     machine = {"machineSpec": {"machineType": "n1-standard-2"}, "minReplicaCount": 1, "maxReplicaCount": 1}
@@ -186,12 +198,13 @@ def test_rest_without_a_token_is_not_attempted(deployed: Work) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "found"),
     [
+        ("Bearer {credentials.token}", "Bearer wrong", "whose token is not accepted"),
         ("import requests\n", "import requests\nfrom google.cloud import aiplatform\n", "uses the SDK"),
         (":predict", ":predictions", "ends with status 1"),
         ("import requests\n", "import request\n", "No module named 'request'"),
         ("print(answer.text)", "print(answer.json()['predictions'])", "the answer"),
     ],
-    ids=["sdk", "url", "import", "form"],
+    ids=["token", "sdk", "url", "import", "form"],
 )
 def test_rest_wrong(deployed: Work, old: str, new: str, found: str) -> None:
     change(deployed, old, new)
@@ -218,17 +231,23 @@ def test_cleanup_right_and_not_before_everything_is_gone(served: Work) -> None:
     model = register(served)
     endpoint = deploy(model)
     use(served, endpoint)
-    with pytest.raises(NotAttempted, match="the endpoint churn-api and 2 more still there"):
+    everything = (
+        f"the endpoint churn-api, the model churn, the bucket {BUCKET} and the service account churn-lab-endpoint"
+    )
+    with pytest.raises(NotAttempted, match=f"{everything} still there"):
         gcp_checks.cleanup(served)
     remove_endpoint(endpoint)
-    with pytest.raises(Wrong, match="the model churn and 1 more still there"):
+    with pytest.raises(Wrong, match="the model churn, the bucket"):
         gcp_checks.cleanup(served)
     cloud = Cloud()
     done(cloud, cloud.vertex("DELETE", model))
-    with pytest.raises(Wrong, match=f"the bucket {BUCKET} still there"):
+    with pytest.raises(Wrong, match=f"the bucket {BUCKET} and the service account churn-lab-endpoint still there"):
         gcp_checks.cleanup(served)
     storage.Client().bucket(BUCKET).delete(force=True)
-    assert gcp_checks.cleanup(served) == "no endpoint, model or bucket of this lab left"
+    with pytest.raises(Wrong, match="the service account churn-lab-endpoint still there"):
+        gcp_checks.cleanup(served)
+    cloud.call("DELETE", f"https://iam.googleapis.com/v1/projects/-/serviceAccounts/{ACCOUNT}")
+    assert gcp_checks.cleanup(served) == "no endpoint, model, bucket or service account of this lab left"
 
 
 def test_cleanup_before_anything_was_done_is_not_attempted(served: Work) -> None:
@@ -238,5 +257,5 @@ def test_cleanup_before_anything_was_done_is_not_attempted(served: Work) -> None
 
 def test_a_broken_model_that_is_left_is_wrong(served: Work) -> None:
     register(served, displayName="churn-broken")
-    with pytest.raises(Wrong, match="the model churn-broken and 1 more still there"):
+    with pytest.raises(Wrong, match=r"the model churn-broken and the bucket .* still there"):
         gcp_checks.cleanup(served)
