@@ -4,6 +4,7 @@ Run it with ``labkit exec --fresh -- python tests/clients/foreign_gcp_pipelines.
 """
 
 import os
+import subprocess
 import tempfile
 import time
 import warnings
@@ -135,6 +136,50 @@ def custom_jobs(folder: Path) -> None:
     assert "exited with a non-zero status of 3" in said, said
 
 
+def training_pipelines(folder: Path) -> None:
+    script = folder / "train.py"
+    script.write_text(
+        "import argparse, os, joblib\n"
+        "from sklearn.dummy import DummyClassifier\n"
+        "parser = argparse.ArgumentParser()\n"
+        "parser.add_argument('--answer', type=int)\n"
+        "options = parser.parse_args()\n"
+        "model = DummyClassifier(strategy='constant', constant=options.answer).fit([[0], [1]], [options.answer] * 2)\n"
+        "folder = os.environ['AIP_MODEL_DIR'].replace('gs://', '/gcs/')\n"
+        "os.makedirs(folder, exist_ok=True)\n"
+        "joblib.dump(model, os.path.join(folder, 'model.joblib'))\n"
+    )
+    job = aiplatform.CustomTrainingJob(
+        display_name="constant",
+        script_path=str(script),
+        container_uri="us-docker.pkg.dev/vertex-ai/training/sklearn-cpu.1-6:latest",
+        model_serving_container_image_uri="us-docker.pkg.dev/vertex-ai/prediction/sklearn-cpu.1-6:latest",
+    )
+    model = job.run(
+        args=["--answer", "7"],
+        model_display_name="constant",
+        machine_type="n1-standard-4",
+        scheduling_strategy=aiplatform.compat.types.custom_job.Scheduling.Strategy.SPOT,
+    )
+    endpoint = model.deploy(machine_type="n1-standard-2")
+    assert endpoint.predict([[0.0]]).predictions == [7.0]
+    endpoint.delete(force=True)
+
+
+def schedules(template: str) -> None:
+    job = aiplatform.PipelineJob(display_name="tree", template_path=template, parameter_values={"depth": 1})
+    schedule = job.create_schedule(
+        display_name="monthly", cron="TZ=Europe/Berlin 0 6 1 * *", max_concurrent_run_count=1
+    )
+    subprocess.run(["labkit", "clock", "advance", "32d"], check=True, capture_output=True)
+    assert len(schedule.list_jobs()) in (1, 2)
+    schedule.pause()
+    assert schedule.state.name == "PAUSED"
+    schedule.resume()
+    schedule.update(cron="0 6 2 * *")
+    schedule.delete()
+
+
 if __name__ == "__main__":
     began = time.time()
     storage.Client().create_bucket(BUCKET, location=REGION)
@@ -144,4 +189,6 @@ if __name__ == "__main__":
         compiler.Compiler().compile(tree, template)
         pipelines(template)
         custom_jobs(Path(scratch))
+        training_pipelines(Path(scratch))
+        schedules(template)
     print(f"all of it in {time.time() - began:.1f} s")

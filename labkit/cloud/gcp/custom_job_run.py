@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.cloud.engine.errors import CloudError
 from labkit.cloud.engine.requirements import unmet_lines
+from labkit.cloud.engine.spot import Pool
 from labkit.cloud.gcp.errors import CODES
 from labkit.cloud.gcp.gcs_folder import GcsFolder
 from labkit.cloud.gcp.training_worker import Worker, Workload
@@ -57,12 +58,18 @@ class CustomJobRun:
                 prepare=lambda folder, gcs: _command(pool, folder, gcs),
                 variables=self._variables(pool),
                 timeout=timeout,
+                spot=self._pool(pool, location),
             ),
             ended=self._end,
         )
         now = self._clock.now()
         stamp(message, create_time=now, update_time=now)
         message.state = v1.JobState.Value("JOB_STATE_PENDING")
+
+    def _pool(self, pool: Any, location: str) -> Pool | None:
+        """The spot machines that the job asks for, or None."""
+        strategy = v1.Scheduling.Strategy.Name(self.message.job_spec.scheduling.strategy)
+        return Pool("gcp", pool.machine_spec.machine_type, f"{location}-a") if strategy == "SPOT" else None
 
     @property
     def state(self) -> str:

@@ -128,6 +128,9 @@ def check_spec(spec: Any) -> None:
         check_fields([(f"{path}.python_package_spec", "package_uris and python_module must be set.")])
     if kind == "container_spec" and not (pool.container_spec.command or pool.container_spec.args):
         raise refusal("an image's own entry point", f"{image} is not pulled here: set container_spec.command.")
+    strategy = v1.Scheduling.Strategy.Name(spec.scheduling.strategy)
+    if strategy == "FLEX_START":
+        raise refusal("the scheduling strategy FLEX_START")
     output = spec.base_output_directory.output_uri_prefix
     if output and not output.startswith("gs://"):
         check_fields([("job_spec.base_output_directory.output_uri_prefix", "The URI must begin with gs://.")])
@@ -176,5 +179,5 @@ METHODS: dict[str, Callable[[Call, Any], Any]] = {
 }
 NOTES = {
     "CreateCustomJob": "one replica, in this environment's Python with its packages; accelerators, networks and "
-    "distributed jobs refuse",
+    "distributed jobs refuse; spot machines are taken away by a model of their price, and the job starts again",
 }

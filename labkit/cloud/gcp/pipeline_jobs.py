@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from labkit.cloud.gcp import schema, training_images
+from labkit.cloud.gcp import schema, training_images, training_pipelines
 from labkit.cloud.gcp.errors import GcpError, invalid, refusal
 from labkit.cloud.gcp.metadata_store import MetadataStores
 from labkit.cloud.gcp.pipeline_run import PipelineRun
@@ -264,6 +264,7 @@ METHODS: dict[str, Callable[[Call, Any], Any]] = {
     "DeletePipelineJob": delete_pipeline_job,
     "BatchDeletePipelineJobs": batch_delete_pipeline_jobs,
     "BatchCancelPipelineJobs": batch_cancel_pipeline_jobs,
+    **training_pipelines.METHODS,
 }
 
 PERMISSIONS = {
@@ -275,4 +276,5 @@ NOTES = {
     "CreatePipelineJob": "KFP 2; containers run in this environment's Python, which needs the packages asked for; "
     "limits of memory and processors are kept, not enforced; templates' URIs, keys and networks refuse",
     "ListPipelineJobs": "filters by names, states, times and labels",
+    "CreateTrainingPipeline": "custom jobs, with the upload of their model; AutoML and managed datasets refuse",
 }

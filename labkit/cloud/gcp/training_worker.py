@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from labkit.cloud.engine.access import Caller
 from labkit.cloud.engine.errors import CloudError
 from labkit.cloud.engine.jobs import Job, JobSpec
+from labkit.cloud.engine.spot import Pool, SpotRun
 from labkit.cloud.gcp import log_store
 from labkit.cloud.gcp.gcs_folder import GcsFolder
 from labkit.cloud.gcp.identity import ServiceAccount
@@ -35,7 +36,8 @@ class Workload:
     """What is run, and as whom: ``account`` is the service account's e-mail address.
 
     ``prepare`` is called with the job's folder and its view of the buckets before the command is made; it fetches what
-    the command reads and returns the command, whose first word may be ``python3``.
+    the command reads and returns the command, whose first word may be ``python3``. On ``spot`` machines, which may be
+    taken away, the command is started again.
     """
 
     project: Project
@@ -45,6 +47,7 @@ class Workload:
     prepare: Callable[[Path, GcsFolder], Sequence[str]]
     variables: Mapping[str, str] = field(default_factory=dict)
     timeout: float | None = None
+    spot: Pool | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -67,6 +70,7 @@ class Worker:
         self.failure = ""
         self.cancelled = False
         self.job: Job | None = None
+        self._spot: SpotRun | None = None
         self._cloud, self._finish, self._when_ended = cloud, finish, ended
         self._folder = cloud.engine.folder / "vertex-ai" / "jobs" / workload.job_id
         self._done = threading.Event()
@@ -76,16 +80,23 @@ class Worker:
 
     def start(self) -> None:
         """Fetches what is to be read and starts the command; returns at once where that cannot be done."""
+        workload = self.workload
         try:
             spec = self._spec()
             with self._lock:
                 if self.cancelled:
                     raise CloudError("It was cancelled before it began.")
-                self.job = self._cloud.engine.jobs.start(spec)
+                if workload.spot is None:
+                    self.job = self._cloud.engine.jobs.start(spec)
+                else:
+                    self._spot = self._on_spot(spec, workload.spot)
         except (CloudError, OSError) as error:
             self._end(str(error))
             return
-        self.job.when_ended(lambda job: threading.Thread(target=self._after, args=(job,), daemon=True).start())
+        if self._spot is not None:
+            threading.Thread(target=self._run_on_spot, args=(self._spot,), daemon=True).start()
+        elif self.job is not None:
+            self.job.when_ended(self._after)
 
     def wait(self, timeout: float) -> bool:
         return self._done.wait(timeout)
@@ -94,7 +105,9 @@ class Worker:
         """Asks for the end of it."""
         with self._lock:
             self.cancelled = True
-            if self.job is not None:
+            if self._spot is not None:
+                self._spot.stop()
+            elif self.job is not None:
                 self.job.stop()
 
     @property
@@ -131,6 +144,21 @@ class Worker:
             timeout=workload.timeout,
             memory_mb=None,
         )
+
+    def _on_spot(self, spec: JobSpec, pool: Pool) -> SpotRun:
+        def warn(seconds: int) -> None:
+            self._line(f"The spot VM is preempted in {seconds} s", severity="WARNING")
+
+        clock, jobs = self._cloud.engine.clock, self._cloud.engine.jobs
+        return SpotRun(spec.name, pool, clock, lambda _: jobs.start(spec), warn=warn)
+
+    def _run_on_spot(self, run: SpotRun) -> None:
+        try:
+            outcome = run.run()
+        except (CloudError, OSError) as error:
+            self._end(str(error))
+            return
+        self._after(outcome.job)
 
     def _environment(self) -> dict[str, str]:
         workload, own = self.workload, str(self._folder / "work")

@@ -1,0 +1,192 @@
+"""Training pipelines of Vertex AI: a custom job, and the model that it leaves uploaded to the registry.
+
+What ``CustomTrainingJob`` and ``CustomContainerTrainingJob`` of the SDK send; AutoML refuses.
+https://cloud.google.com/vertex-ai/docs/training/create-training-pipeline
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from labkit.cloud.engine.errors import CloudError
+from labkit.cloud.gcp import custom_jobs, errors, schema, vertex_models
+from labkit.cloud.gcp.custom_job_run import CustomJobRun
+from labkit.cloud.gcp.errors import CODES, GcpError, invalid, refusal
+from labkit.cloud.gcp.polling import Polling
+from labkit.cloud.gcp.resource_filters import Fields, judge
+from labkit.cloud.gcp.vertex_listing import page
+from labkit.cloud.gcp.vertex_names import check_fields, does_not_exist, new_id, problems, split, stamp, v1
+
+if TYPE_CHECKING:
+    from labkit.cloud.gcp.front import Call
+
+#: The definition of a training task that is a custom job.
+CUSTOM_TASK = re.compile(r"gs://google-cloud-aiplatform/schema/trainingjob/definition/custom_task_1\.0\.0\.yaml")
+_FIELDS = Fields(texts=("display_name", "training_task_definition"), times=("create_time", "update_time", "end_time"))
+_STATE = "PIPELINE_STATE_"
+
+
+class TrainingPipelineRun:
+    """One training pipeline. ``message`` is its ``TrainingPipeline``; ``job`` the custom job that does it."""
+
+    def __init__(self, call: Call, message: Any, job: CustomJobRun) -> None:
+        self.message, self.job = message, job
+        self.name: str = message.name
+        self.version = 0
+        self._call = call
+        self._changed = threading.Condition(threading.RLock())
+        self._enter("RUNNING")
+        stamp(message, start_time=call.engine.clock.now())
+        threading.Thread(target=self._follow, name=f"training-{self.name.rpartition('/')[2]}", daemon=True).start()
+
+    @property
+    def ended(self) -> bool:
+        return self.message.HasField("end_time")
+
+    def view(self) -> Any:
+        with self._changed:
+            shown = v1.TrainingPipeline()
+            shown.CopyFrom(self.message)
+            return shown
+
+    def changed_since(self, version: int, timeout: float) -> int:
+        """Waits up to ``timeout`` seconds for another version, and returns the latest."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.version != version, timeout)
+            return self.version
+
+    def cancel(self) -> None:
+        self.job.cancel()
+
+    def _follow(self) -> None:
+        """Waits for the job's end, uploads its model, and ends."""
+        self.job.ended.wait()
+        state, code, why = "SUCCEEDED", "", ""
+        if self.job.state == "JOB_STATE_CANCELLED":
+            state, code, why = "CANCELLED", "CANCELLED", "The training pipeline was cancelled."
+        elif self.job.failure:
+            state, code, why = "FAILED", "FAILED_PRECONDITION", f"Training failed with: {self.job.failure}"
+        elif self.message.HasField("model_to_upload"):
+            try:
+                self._upload()
+            except CloudError as error:
+                failure = errors.of_engine(error)
+                state, code, why = "FAILED", failure.code, f"The model could not be uploaded: {failure.message}"
+        with self._changed:
+            if why:
+                self.message.error.code, self.message.error.message = CODES[code][0], why
+            stamp(self.message, end_time=self._call.engine.clock.now())
+            self._enter(state)
+
+    def _upload(self) -> None:
+        """Uploads what the job left in ``AIP_MODEL_DIR``, as a new model or a version of the parent model."""
+        output = self.job.message.job_spec.base_output_directory.output_uri_prefix.rstrip("/")
+        request = v1.UploadModelRequest(
+            parent=self._call.parent, model_id=self.message.model_id, parent_model=self.message.parent_model
+        )
+        request.model.CopyFrom(self.message.model_to_upload)
+        request.model.artifact_uri = request.model.artifact_uri or f"{output}/model"
+        made = vertex_models.upload(self._call, request)
+        with self._changed:
+            self.message.model_to_upload.name = made.model
+            self.message.model_to_upload.version_id = made.model_version_id
+
+    def _enter(self, state: str) -> None:
+        with self._changed:
+            self.message.state = v1.PipelineState.Value(f"{_STATE}{state}")
+            stamp(self.message, update_time=self._call.engine.clock.now())
+            self.version += 1
+            self._changed.notify_all()
+
+
+class TrainingPipelines:
+    """The training pipelines of one project and location, by id."""
+
+    def __init__(self) -> None:
+        self.runs: dict[str, TrainingPipelineRun] = {}
+        self.lock = threading.RLock()
+
+    def run(self, call: Call, name: str) -> TrainingPipelineRun:
+        found = self.runs.get(split(call, name, "trainingPipelines")[0])
+        if found is None:
+            raise does_not_exist("trainingPipelines")
+        return found
+
+
+def create_training_pipeline(call: Call, request: Any) -> Any:
+    """Starts a custom job and, where a model is to be uploaded, uploads it at the job's end."""
+    from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
+
+    asked = request.training_pipeline
+    check_fields(problems(asked, "training_pipeline"))
+    if not CUSTOM_TASK.fullmatch(asked.training_task_definition):
+        raise refusal(f"training tasks other than custom jobs ({asked.training_task_definition})")
+    for field, what in (("input_data_config", "managed datasets"), ("encryption_spec", "customer-managed keys")):
+        if asked.HasField(field):
+            raise refusal(f"{what} ({field})")
+    told = MessageToDict(asked.training_task_inputs)
+    told = {name: each for name, each in told.items() if each not in (None, "", {}, [])}
+    if scheduling := told.get("scheduling"):
+        told["scheduling"] = {name: each for name, each in scheduling.items() if each is not None}
+    try:
+        spec = ParseDict(told, v1.CustomJobSpec(), descriptor_pool=schema.pool())
+    except ParseError as error:
+        raise invalid(
+            f"training_task_inputs cannot be read: {error}.", "training_pipeline.training_task_inputs"
+        ) from None
+    job = custom_jobs.begin(call, f"{asked.display_name}-custom-job", spec, managed=True)
+    message = v1.TrainingPipeline()
+    message.CopyFrom(asked)
+    message.name = f"{call.parent}/trainingPipelines/{new_id()}"
+    message.training_task_metadata.struct_value.update({"backingCustomJob": job.name})
+    stamp(message, create_time=call.engine.clock.now())
+    run = TrainingPipelineRun(call, message, job)
+    pipelines = call.store(TrainingPipelines)
+    with pipelines.lock:
+        pipelines.runs[run.name.rpartition("/")[2]] = run
+    return run.view()
+
+
+def get_training_pipeline(call: Call, request: Any) -> Any:
+    run = call.store(TrainingPipelines).run(call, request.name)
+    call.store(Polling).hold(call, run.name, run.version, run.changed_since)
+    return run.view()
+
+
+def list_training_pipelines(call: Call, request: Any) -> Any:
+    pipelines = call.store(TrainingPipelines)
+    meets = judge(request.filter, _FIELDS)
+    with pipelines.lock:
+        found = [shown for run in pipelines.runs.values() if meets(shown := run.view())]
+    request.filter = ""
+    asked = v1.ListPipelineJobsRequest(page_size=request.page_size, page_token=request.page_token)
+    listed, token = page(found, asked)
+    return v1.ListTrainingPipelinesResponse(training_pipelines=listed, next_page_token=token)
+
+
+def cancel_training_pipeline(call: Call, request: Any) -> Any:
+    call.store(TrainingPipelines).run(call, request.name).cancel()
+    return schema.message("google.protobuf.Empty")()
+
+
+def delete_training_pipeline(call: Call, request: Any) -> Any:
+    """Forgets a training pipeline that has ended; its model stays. Long-running."""
+    pipelines = call.store(TrainingPipelines)
+    with pipelines.lock:
+        run = pipelines.run(call, request.name)
+        if not run.ended:
+            raise GcpError("FAILED_PRECONDITION", f"The TrainingPipeline {run.name} goes on: cancel it first.")
+        del pipelines.runs[run.name.rpartition("/")[2]]
+    return call.operation(lambda: None, below=run.name)
+
+
+METHODS: dict[str, Callable[[Call, Any], Any]] = {
+    "CreateTrainingPipeline": create_training_pipeline,
+    "GetTrainingPipeline": get_training_pipeline,
+    "ListTrainingPipelines": list_training_pipelines,
+    "CancelTrainingPipeline": cancel_training_pipeline,
+    "DeleteTrainingPipeline": delete_training_pipeline,
+}
