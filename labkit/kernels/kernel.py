@@ -98,33 +98,40 @@ class RefusalLog(threading.Thread):
                 print(f"Refused: {refusal['why']}", file=self._log, flush=True)
 
 
-def run(arguments: Sequence[str], *, watched: bool = False, prepare: Callable[[], None] = lambda: None) -> None:
+def run(
+    arguments: Sequence[str],
+    *,
+    watched: bool = False,
+    entered: Callable[[], None] = lambda: None,
+    initialized: Callable[[], None] = lambda: None,
+) -> None:
     """Runs the kernel to its end.
 
-    ``watched`` says that the process ends with the one that started it already; ``prepare`` is called once the
-    environment is the lab's.
+    ``watched`` says that the process ends with the one that started it already. ``entered`` is called once the
+    environment is the lab's, ``initialized`` once what is printed is a cell's output.
     """
     # IPython's kernel takes standard error for itself, as a cell's output; the copy goes on to Jupyter's log.
     log = os.fdopen(os.dup(2), "w")
-    entered = enter(os.environ, log)
+    found = enter(os.environ, log)
     # Imported here: what a library reads from the environment at its import is then the lab's.
     from ipykernel.kernelapp import IPKernelApp
 
-    prepare()
+    entered()
     # 1 is no parent that could end, and is not watched.
     app = IPKernelApp.instance(**({"parent_handle": 1} if watched else {}))
     # Its sockets are on loopback and its messages are signed, so this warning would only worry.
     app.log.addFilter(lambda record: "without encryption" not in record.getMessage())
     app.initialize(list(arguments))
+    initialized()
     shell = app.shell
     assert shell is not None
-    if entered.failure:
-        print(entered.failure, file=log, flush=True)
-        announce(shell, f"{entered.failure} Then restart the kernel.", always=True)
-    elif entered.lab:
-        refusals = RefusalLog(entered.lab, log)
+    if found.failure:
+        print(found.failure, file=log, flush=True)
+        announce(shell, f"{found.failure} Then restart the kernel.", always=True)
+    elif found.lab:
+        refusals = RefusalLog(found.lab, log)
         refusals.start()
         shell.events.register("post_run_cell", refusals.cell_ran)
-    if entered.notice:
-        announce(shell, entered.notice, always=False)
+    if found.notice:
+        announce(shell, found.notice, always=False)
     app.start()

@@ -8,6 +8,7 @@ read when it is used. ``tests/kernels/test_preload.py`` records the variables th
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from importlib import import_module, reload
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TextIO
 
 #: Imported in this order; kernels can be forked as soon as the first is there. Not among them: ``sagemaker.serve`` and
 #: ``sagemaker.mlops``, which make clients, with a region and credentials, when they are imported.
@@ -94,6 +96,35 @@ def steps() -> Iterator[str]:
             yield name
     if registry := sys.modules.get("matplotlib.backends.registry"):
         registry.backend_registry.list_all()  # which it would look for among the installed packages in every kernel
+
+
+class Stream(io.TextIOBase):
+    """Stands for ``sys.stdout`` or ``sys.stderr`` while modules are imported, for those that keep it (log handlers).
+
+    What is written to it goes to the warm process's own stream, and in a kernel to the cell's output.
+    """
+
+    def __init__(self, target: TextIO) -> None:
+        self.target = target
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # of the stream that it stands for
+        return self.target.encoding
+
+    def write(self, text: str) -> int:
+        return self.target.write(text)
+
+    def flush(self) -> None:
+        self.target.flush()
+
+    def isatty(self) -> bool:
+        return self.target.isatty()
+
+    def fileno(self) -> int:
+        return self.target.fileno()
+
+    def writable(self) -> bool:
+        return True
 
 
 def left_by_imports(before: Mapping[str, str]) -> dict[str, str]:

@@ -24,6 +24,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -270,7 +271,13 @@ def _end_with(parent: int) -> None:
     threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
-def _run(kernel: Kernel) -> None:
+def _hand_over(kept: Mapping[str, preload.Stream]) -> None:
+    """Lets what modules kept of the standard streams at their import lead to the kernel's."""
+    for name, stream in kept.items():
+        stream.target = getattr(sys, name)
+
+
+def _run(kernel: Kernel, kept: Mapping[str, preload.Stream]) -> None:
     """Runs in the forked process: the kernel to its end. Never returns."""
     for number, (stream, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         opened = open(number, mode, buffering=1 if number else -1, closefd=False)  # noqa: SIM115  # for good
@@ -287,7 +294,9 @@ def _run(kernel: Kernel) -> None:
         _end_with(kernel.parent)
     code = 1
     try:
-        program.run(kernel.arguments, watched=kernel.parent >= 0, prepare=preload.thaw)
+        program.run(
+            kernel.arguments, watched=kernel.parent >= 0, entered=preload.thaw, initialized=lambda: _hand_over(kept)
+        )
         code = 0
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
@@ -316,9 +325,11 @@ def main() -> None:
         process = WarmProcess(of, int(user))
     except BlockingIOError:
         return  # there is one already
+    kept = {"stdout": preload.Stream(sys.stdout), "stderr": preload.Stream(sys.stderr)}
+    sys.stdout, sys.stderr = kept["stdout"], kept["stderr"]
     if kernel := process.run():
         del process
-        _run(kernel)
+        _run(kernel, kept)
 
 
 if __name__ == "__main__":

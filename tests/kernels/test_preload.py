@@ -145,6 +145,7 @@ WORK = (
     "x = np.arange(2000.0).reshape(-1, 1); print(H(max_iter=5).fit(x, x[:, 0] > 9).score(x, x[:, 0] > 9))",
     "!echo child",
     "print(sorted(set(os.environ) - {'LABKIT_WARM'}), os.environ['OMP_NUM_THREADS'])",
+    "from google.cloud.aiplatform import base; base.Logger('google.cloud.aiplatform.models').info('kept its stream')",
     "import logging; logging.warning('logged')",
     "1 / 0",
 )
@@ -162,6 +163,7 @@ def test_a_forked_kernel_shows_what_a_stock_one_shows(warmed: tuple[Callable[...
         assert forked == stock, code
     assert "image/png" in shown[0][2]
     assert "typed this" in shown[0][4]
+    assert "kept its stream" in shown[0][-3]
 
 
 def test_the_debugger_attaches(warmed: tuple[Callable[..., Kernel], Path], clouds: Lab) -> None:
