@@ -157,6 +157,9 @@ def _resolve(name: str) -> Target | Refusal:
         return in_region(Target("s3", region, s3["bucket"] or "", is_global))
     if feature := _S3_FEATURES.fullmatch(name):
         return Refusal(not_served(_S3_FEATURE_NAMES[feature["prefix"]]), "rest-xml")
+    if name == "queue" or name.endswith(".queue"):
+        # The hosts that SQS began with, which the command line still uses.
+        return in_region(Target("sqs", name.removesuffix("queue").rstrip(".") or GLOBAL_REGION))
     labels = name.replace("-fips", "").removeprefix("streaming-").split(".")
     if labels[-1] == "global" or name in ("sts", "iam", "iam-fips"):
         prefix, region, is_global = labels[0], GLOBAL_REGION, True

@@ -27,6 +27,8 @@ from labkit.cloud.engine.functions import Function, FunctionSpec, Outcome
 HANDLER = "labkit.cloud.aws.lambda_runtime:Handler"
 #: Seconds that Lambda gives a function to initialize, before it begins again within the event's own time.
 INIT_TIMEOUT = 10.0
+#: Where a function's code lies, as it sees it where the system allows private mounts.
+TASK_ROOT = "/var/task"
 #: Bytes of the largest answer, and of the end of an event's log that its caller may ask for.
 LARGEST_ANSWER = 6_291_556
 TAIL = 4096
@@ -67,6 +69,8 @@ class Instances:
         self._lock = threading.Lock()
         self._tmp = version.folder.with_name(f"{version.folder.name}-tmp")
         self._tmp.mkdir(exist_ok=True)
+        shown = {} if place.engine.jobs.refuses_mounts() else {TASK_ROOT: version.folder}
+        self._root = TASK_ROOT if shown else str(version.folder)
         spec = FunctionSpec(
             name=function.name,
             adapter=HANDLER,
@@ -78,6 +82,7 @@ class Instances:
             memory_mb=int(self._config["MemorySize"]),
             most=CONCURRENCY,
             start_timeout=INIT_TIMEOUT + float(self._config["Timeout"]),
+            mounts=shown,
         )
         self._function = Function(spec, place.engine.launcher)
 
@@ -198,7 +203,7 @@ class Instances:
             "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
             "AWS_LAMBDA_LOG_GROUP_NAME": self._group,
             "AWS_LAMBDA_LOG_STREAM_NAME": stream,
-            "LAMBDA_TASK_ROOT": str(self._version.folder),
+            "LAMBDA_TASK_ROOT": self._root,
             "LAMBDA_RUNTIME_DIR": str(Path(__file__).parent),
             "_HANDLER": config["Handler"],
         }

@@ -49,7 +49,7 @@ SHAPE_ONLY = frozenset(("ListTags", "TagResource", "UntagResource"))
 NOTES = {
     "CreateFunction": "zip archives, also from S3; the runtimes of Python, each on this environment's own Python and "
     "packages; no layers, images, file systems, VPCs, SnapStart, tracing, JSON logs or code signing; a function's "
-    "code lies in LAMBDA_TASK_ROOT, not in /var/task",
+    "code lies in LAMBDA_TASK_ROOT, which is /var/task where the system allows private mounts; /tmp is the machine's",
     "GetFunction": "without the address to download the code from",
     "Invoke": f"{CONCURRENCY} events at once in an account; memory is what the process uses of its own",
 }

@@ -15,11 +15,18 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from labkit.cloud.engine import mounts
 from labkit.cloud.engine.replica import pack, unpack
 
 
-def serve(channel: Connection, adapter: str, options: dict[str, Any], folder: str) -> None:
-    """The process's main function; ``adapter`` as :class:`~labkit.cloud.engine.functions.FunctionSpec` says."""
+def serve(channel: Connection, adapter: str, options: dict[str, Any], folder: str, shown: dict[str, str]) -> None:
+    """The process's main function; ``adapter`` as :class:`~labkit.cloud.engine.functions.FunctionSpec` says.
+
+    ``shown`` are its mounts, ``folder`` its working directory as it sees it.
+    """
+    if shown:
+        mounts.show({path: Path(real) for path, real in shown.items()})
+        os.chdir(folder)
     sys.stdout = _Lines(os.fdopen(1, "wb", closefd=False), "utf-8", "replace", line_buffering=True)
     sys.stderr = _Lines(os.fdopen(2, "wb", closefd=False), "utf-8", "replace", line_buffering=True)
     module, _, name = adapter.partition(":")

@@ -11,11 +11,12 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
 
+from labkit.cloud.engine import mounts
 from labkit.cloud.engine.errors import Throttled, Unavailable
 from labkit.cloud.engine.launcher import Launched, Launcher, ProcessSpec
 from labkit.cloud.engine.replica import LARGEST_FRAME, pack, unpack
@@ -37,7 +38,8 @@ class FunctionSpec:
     ``handle(head, body)`` returns whether the handler succeeded, and the answer's body. ``env`` is the whole
     environment for an instance with the given id, ``memory_mb`` what an instance may use of its own, ``timeout`` the
     seconds that an event may take, ``most`` how many instances may run at once. ``output`` receives an instance's id
-    and a line that it wrote.
+    and a line that it wrote. ``mounts`` are absolute paths under which an instance sees real folders, where the system
+    allows private mounts (:mod:`labkit.cloud.engine.mounts`); it then works in ``folder`` by that path.
     """
 
     name: str
@@ -50,6 +52,7 @@ class FunctionSpec:
     memory_mb: int
     most: int
     start_timeout: float = 10.0
+    mounts: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +184,12 @@ class Function:
             ProcessSpec(
                 name=spec.name[:15],
                 target="labkit.cloud.engine.function_worker:serve",
-                args=(spec.adapter, dict(spec.options), str(spec.folder)),
+                args=(
+                    spec.adapter,
+                    dict(spec.options),
+                    str(mounts.seen(spec.folder, spec.mounts)),
+                    {path: str(folder) for path, folder in spec.mounts.items()},
+                ),
                 env=spec.env(id),
                 folder=spec.folder,
                 output=lambda line: spec.output(id, line),

@@ -25,6 +25,11 @@ SERVED: dict[str, tuple[str, dict[str, Any]]] = {
     "sagemaker-runtime": ("invoke_endpoint", {"EndpointName": "e", "Body": b""}),
     "cloudwatch": ("list_metrics", {}),
     "logs": ("describe_log_groups", {}),
+    "events": ("list_rules", {}),
+    "lambda": ("list_functions", {}),
+    "scheduler": ("list_schedules", {}),
+    "sns": ("list_topics", {}),
+    "sqs": ("list_queues", {}),
 }
 #: AWS has FIPS endpoints in North America only.
 PLACES = [(region, variant) for region in ("us-east-1", "eu-west-1", "ap-southeast-2") for variant in ("plain", "dual")]
@@ -70,6 +75,8 @@ def test_what_botocore_calls_a_service(service: str, region: str, variant: str) 
         ("b.s3-us-west-2.amazonaws.com", Target("s3", "us-west-2", "b")),
         ("b.s3-fips.dualstack.us-east-1.amazonaws.com", Target("s3", "us-east-1", "b")),
         ("s3-external-1.amazonaws.com", Target("s3", "us-east-1", is_global=True)),
+        ("queue.amazonaws.com", Target("sqs", "us-east-1")),
+        ("eu-west-1.queue.amazonaws.com", Target("sqs", "eu-west-1")),
         ("sts.amazonaws.com", Target("sts", "us-east-1", is_global=True)),
         ("iam.global.api.aws", Target("iam", "us-east-1", is_global=True)),
         ("streaming-logs.us-east-1.amazonaws.com", Target("logs", "us-east-1")),

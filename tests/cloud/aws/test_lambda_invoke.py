@@ -263,3 +263,9 @@ def test_who_may_invoke(events: EventWorld) -> None:
     assert f"is not authorized to perform: lambda:InvokeFunction on resource: {function}" in message
     friend = events.user("lambda", allow("lambda:InvokeFunction", resource=function), name="friend")
     assert friend.invoke(FunctionName=function)["Payload"].read() == b'"ran"'
+
+
+def test_the_code_lies_where_lambda_puts_it(events: EventWorld, engine: Engine) -> None:
+    function = events.function("def handler(event, context): return __file__")
+    told = json.loads(invoke(events, function)["Payload"])
+    assert engine.jobs.refuses_mounts() or told == "/var/task/app.py"
