@@ -61,3 +61,12 @@ def test_a_strangers_pipelines_and_jobs_on_vertex_ai():
     done = subprocess.run(command, capture_output=True, text=True, timeout=230)
     assert done.returncode == 0, done.stderr
     assert "all of it in" in done.stdout
+
+
+@pytest.mark.timeout(240)
+def test_a_strangers_pipelines_in_azure():
+    script = str(HERE / "foreign_azure_pipelines.py")
+    command = [sys.executable, "-m", "labkit", "exec", "--fresh", "--", "python", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=230)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("300 predictions equal\n")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from labkit.cloud.azure import operations
+from labkit.cloud.azure import managed_identities, operations
 from labkit.cloud.azure.errors import refusal
 from labkit.cloud.azure.groups import tags_of
 from labkit.cloud.azure.jobs_nodes import Nodes
@@ -79,7 +79,8 @@ def put_compute(call: Call, names: dict[str, str]) -> Response:
             "isAttachedCompute": False,
             "properties": own | given,
         }
-        made.tags, made.identity = tags_of(body), section(body, "identity") or None
+        made.tags = tags_of(body)
+        made.identity = managed_identities.section_of(call, body, made.id, default="None") or None
         if kind == "AmlCompute":
             made.state = made.state or Nodes(own["scaleSettings"])
             made.state.rescale(own["scaleSettings"])
@@ -149,11 +150,13 @@ def _require(call: Call, names: dict[str, str]) -> Resource:
 
 _COMPUTE = f"{WORKSPACE}/computes/{{name}}"
 
+_NOTE = "AmlCompute: jobs wait for its nodes, and low-priority ones are taken away; a ComputeInstance is a record only"
+
 ROUTES = [
-    Route("GET", f"{WORKSPACE}/computes", list_computes, "shape"),
-    Route("GET", _COMPUTE, get_compute, "shape"),
-    Route("PUT", _COMPUTE, put_compute, "shape", "AmlCompute and ComputeInstance; no machine stands behind them"),
-    Route("PATCH", _COMPUTE, patch_compute, "shape"),
-    Route("DELETE", _COMPUTE, delete_compute, "shape"),
-    Route("POST", f"{_COMPUTE}/listNodes", list_nodes, "shape", read_only=True),
+    Route("GET", f"{WORKSPACE}/computes", list_computes),
+    Route("GET", _COMPUTE, get_compute),
+    Route("PUT", _COMPUTE, put_compute, note=_NOTE),
+    Route("PATCH", _COMPUTE, patch_compute),
+    Route("DELETE", _COMPUTE, delete_compute),
+    Route("POST", f"{_COMPUTE}/listNodes", list_nodes, read_only=True),
 ]

@@ -18,14 +18,15 @@ from labkit.cloud.azure.unserved import BLOB_OPERATIONS, TYPES
 _INTRO = """\
 ## Azure
 
-One subscription of one tenant is served, in every region of the global Azure. Access tokens (`DefaultAzureCredential()`
-finds a managed identity), Shared Key signatures and shared access signatures are verified. Azure RBAC decides every call
-of an identity: built-in and custom roles, assigned to service principals and managed identities at subscription, group,
-resource and container scope; the learner is Owner and Storage Blob Data Owner of the subscription. Refused by name are
-conditions of assignments and roles, eligible (just-in-time) assignments, management groups and federated credentials.
-Every api-version that a resource provider has published is taken and answered in the newest shape; any other is refused
-(`NoRegisteredProviderFound`). A kind of resource that is not listed here refuses with HTTP 501 and its name, one that
-Azure does not have with its own error (`InvalidResourceType`, `InvalidResourceNamespace`).
+One subscription of one tenant is served, in every region of the global Azure. Access tokens
+(`DefaultAzureCredential()` finds a managed identity), Shared Key signatures and shared access signatures are
+verified. Azure RBAC decides every call of an identity: built-in and custom roles, assigned to service principals and
+managed identities at subscription, group, resource and container scope; the learner is Owner and Storage Blob Data
+Owner of the subscription. Refused by name are conditions of assignments and roles, eligible (just-in-time)
+assignments, management groups and federated credentials. Every api-version that a resource provider has published is
+taken and answered in the newest shape; any other is refused (`NoRegisteredProviderFound`). A kind of resource that is
+not listed here refuses with HTTP 501 and its name, one that Azure does not have with its own error
+(`InvalidResourceType`, `InvalidResourceNamespace`).
 
 | provider or service | works | shape only |
 |---|---:|---:|

@@ -53,6 +53,13 @@ class Command:
     datastore: str = datastores.BLOBS
 
     @property
+    def is_low_priority(self) -> bool:
+        """Whether its node may be taken away."""
+        if self.compute is None:
+            return False
+        return str(self.compute.properties["properties"].get("vmPriority")).lower() == "lowpriority"
+
+    @property
     def target(self) -> str:
         """The compute's name."""
         return self.compute.name if self.compute else SERVERLESS

@@ -6,6 +6,7 @@ https://learn.microsoft.com/azure/machine-learning/how-to-read-write-data-v2#mod
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -45,6 +46,12 @@ class Room:
         self.data = folder / "cap" / "data-capability" / "wd"
         self.home = folder / "tmp"
         for each in (self.code / "outputs", self.code / "logs", self.data, self.home):
+            each.mkdir(parents=True)
+
+    def clear(self) -> None:
+        """Empties the folder that the command works in: another machine would have nothing of it."""
+        shutil.rmtree(self.code)
+        for each in (self.code / "outputs", self.code / "logs"):
             each.mkdir(parents=True)
 
     def seen(self, path: Path) -> str:

@@ -12,7 +12,7 @@ import shlex
 import shutil
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from labkit.cloud.azure import (
     jobs_files,
     jobs_identity,
     jobs_nodes,
+    managed_identities,
     runs,
 )
 from labkit.cloud.azure.asset_files import place_of
@@ -36,9 +37,8 @@ from labkit.cloud.azure.runs import Run
 from labkit.cloud.engine.access import Caller
 from labkit.cloud.engine.errors import CloudError
 from labkit.cloud.engine.jobs import Job, JobSpec
+from labkit.cloud.engine.spot import Pool, SpotRun
 
-#: Seconds after which what a command has written is shown in its log.
-SHOW_EVERY = 0.5
 LOG, BUILD_LOG = "user_logs/std_log.txt", "azureml-logs/20_image_build_log.txt"
 #: Where a job finds its files on Azure's machines.
 _FOLDERS = "/mnt/azureml/cr/j"
@@ -67,7 +67,7 @@ class Execution:
         self.run = run
         self.command = command
         self._stop = threading.Event()
-        self._job: Job | None = None
+        self._stopper: Callable[[], None] | None = None
         self._lock = threading.Lock()
         run.cancel = self.cancel
 
@@ -83,9 +83,9 @@ class Execution:
         self.run.move(runs.CANCEL_REQUESTED, self._now())
         self._stop.set()
         with self._lock:
-            job = self._job
-        if job is not None:
-            job.stop()
+            stop = self._stopper
+        if stop is not None:
+            stop()
 
     # -- the command's life ----------------------------------------------------------------------------------------
 
@@ -117,44 +117,61 @@ class Execution:
     def _run(self, values: dict[str, Value], folder: Path) -> None:
         cloud, workspace, command = self.at.cloud, self.at.workspace, self.command
         identity = jobs_identity.acting(cloud, command.identity, command.compute, self.at.submitter)
-        caller = jobs_identity.caller(cloud, identity, workspace.location)
+        caller = managed_identities.acting_as(cloud, identity, workspace.location)
         room = jobs_data.Room(folder, self._shown(folder))
         data = jobs_data.Delivery(cloud, workspace, caller, self.run, command.datastore, room)
         self.run.move(runs.RUNNING, self._now())
-        if command.code is not None:
-            jobs_files.download(place_of(cloud, workspace.id, command.code.properties["codeUri"]), room.code)
         paths = data.inputs(values) | data.outputs(command.outputs)
         text = jobs_bindings.command(command.command, paths)
         header = cloud.identities.admit(identity) if identity else ""
         output = jobs_files.Log(jobs_files.below(jobs_files.artifacts(cloud, workspace.id, self.run.name), LOG))
+        timeout = command.timeout
+        spec = JobSpec(
+            name=f"azureml-{self.run.name}"[:60],
+            command=program(text),
+            env=jobs_environment_variables.of(self.at, self.run, command, paths, room.seen(room.home), header),
+            folder=room.code,
+            output=output.write,
+            mounts=room.shown,
+            timeout=timeout.total_seconds() if timeout else None,
+        )
         try:
-            env = jobs_environment_variables.of(self.at, self.run, command, paths, room.seen(room.home), header)
-            job = self._start(text, room, env, output)
-            while not job.wait(SHOW_EVERY):
-                output.flush()
+            with output.shown():
+                job = self._supervise(lambda attempt: self._start(spec, room, attempt))
         finally:
             cloud.identities.dismiss(header)
-            output.flush()
         self._finish(job, text, data, room.code)
 
-    def _start(self, text: str, room: jobs_data.Room, env: Mapping[str, str], output: jobs_files.Log) -> Job:
-        timeout = self.command.timeout
-        job = self.at.cloud.engine.jobs.start(
-            JobSpec(
-                name=f"azureml-{self.run.name}"[:60],
-                command=program(text),
-                env=env,
-                folder=room.code,
-                output=output.write,
-                mounts=room.shown,
-                timeout=timeout.total_seconds() if timeout else None,
-            )
-        )
-        with self._lock:
-            self._job = job
-        if self._stop.is_set():
-            job.stop()
+    def _start(self, spec: JobSpec, room: jobs_data.Room, attempt: int) -> Job:
+        """Starts the command; once more, from its beginning, when its node was taken away."""
+        if attempt > 1:
+            self.run.warnings.append("The low-priority node of the job was preempted, and the job was queued again.")
+            self.run.resume()
+            room.clear()
+        if self.command.code is not None:
+            uri = self.command.code.properties["codeUri"]
+            jobs_files.download(place_of(self.at.cloud, self.at.workspace.id, uri), room.code)
+        self.run.move(runs.RUNNING, self._now())
+        return self.at.cloud.engine.jobs.start(spec)
+
+    def _supervise(self, start: Callable[[int], Job]) -> Job:
+        """Runs the command to its end, on a node that is its own or on one that may be taken away."""
+        if self.command.is_low_priority:
+            pool = Pool("azure", self.command.machine, self.at.workspace.location)
+            spot = SpotRun(self.run.name, pool, self.at.cloud.engine.clock, start)
+            self._stop_by(spot.stop)
+            return spot.run().job
+        job = start(1)
+        self._stop_by(job.stop)
+        job.wait()
         return job
+
+    def _stop_by(self, action: Callable[[], None]) -> None:
+        """What stops the command, now if it has been canceled."""
+        with self._lock:
+            self._stopper = action
+        if self._stop.is_set():
+            action()
 
     def _shown(self, folder: Path) -> dict[str, Path]:
         """The path of Azure's machines under which the command sees its folder, where the system can show it."""

@@ -5,6 +5,7 @@ A run's own files are below ``ExperimentRun/dcid.{run}/`` in the artifact store:
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import threading
 from collections.abc import Iterable, Iterator
@@ -103,6 +104,9 @@ def signed(place: Place) -> str:
 class Log:
     """A text that grows, kept as a blob: ``write`` is cheap, ``flush`` makes what was written visible."""
 
+    #: Seconds after which what was written becomes visible by itself, while it is ``shown``.
+    EVERY = 0.5
+
     def __init__(self, place: Place) -> None:
         self.place = place
         self._lines: list[str] = []
@@ -112,6 +116,22 @@ class Log:
     def write(self, line: str) -> None:
         with self._lock:
             self._lines.append(line)
+
+    @contextlib.contextmanager
+    def shown(self) -> Iterator[None]:
+        """Makes what is written visible again and again, and all of it at the end."""
+        over = threading.Event()
+
+        def show() -> None:
+            while not over.wait(self.EVERY):
+                self.flush()
+
+        threading.Thread(target=show, name="log", daemon=True).start()
+        try:
+            yield
+        finally:
+            over.set()
+            self.flush()
 
     def flush(self) -> None:
         """Makes the lines so far visible."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from labkit.cloud.azure.errors import refusal
+from labkit.cloud.azure import managed_identities
+from labkit.cloud.azure.errors import AzureError
 from labkit.cloud.azure.identity import Identity
 from labkit.cloud.azure.resources import Resource
 from labkit.cloud.engine.access import Caller
@@ -50,7 +51,7 @@ def acting(cloud: AzureCloud, given: Mapping[str, Any], compute: Resource | None
     """
     kind = given.get("identityType", "")
     user = cloud.identities.find(submitter.principal)
-    assigned = _assigned(cloud, compute)
+    assigned = managed_identities.of(cloud, compute)
     if kind == "UserIdentity" or (not kind and compute is None):
         return user
     if kind == "AMLToken":
@@ -61,22 +62,5 @@ def acting(cloud: AzureCloud, given: Mapping[str, Any], compute: Resource | None
     for each in assigned:
         if all(value.lower() in (each.client_id, each.object_id, each.resource_id.lower()) for value in wanted):
             return each
-    raise refusal(
-        f"the managed identity {wanted[0]}",
-        f"The managed identity {wanted[0]} is not assigned to the job's compute; give it to the cluster first.",
-    )
-
-
-def caller(cloud: AzureCloud, identity: Identity | None, region: str) -> Caller:
-    """The caller that an identity makes; nobody's, where there is none."""
-    return Caller("azure", identity.object_id if identity else "", cloud.identities.tenant, region)
-
-
-def _assigned(cloud: AzureCloud, compute: Resource | None) -> list[Identity]:
-    """The managed identities of a cluster, its own first."""
-    if compute is None or not compute.identity:
-        return []
-    ids = [str(compute.identity.get("principalId") or "")]
-    for each in (compute.identity.get("userAssignedIdentities") or {}).values():
-        ids.append(str((each or {}).get("principalId") or ""))
-    return [found for each in ids if each and (found := cloud.identities.find(each)) is not None]
+    message = f"The managed identity {wanted[0]} is not assigned to the job's compute; give it to the cluster first."
+    raise AzureError("UserError", message, 400)

@@ -98,7 +98,7 @@ class Run:
             self._changed.notify_all()
             return True
 
-    def resume(self, now: datetime) -> None:
+    def resume(self) -> None:
         """Back to the queue: the node under it was taken away."""
         with self._changed:
             if not self.done and self.status != CANCEL_REQUESTED:

@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 from zoneinfo import ZoneInfo
 
-from labkit.cloud.azure import schedules_zones
 from labkit.cloud.azure.errors import refusal
 from labkit.cloud.azure.shapes import section, text
+from labkit.cloud.engine import windows_zones
 from labkit.cloud.engine.errors import Invalid
 from labkit.cloud.engine.expressions import Cron, Expression, Frequency, Recurrence
 
@@ -42,9 +42,10 @@ def read(call: Call, given: Mapping[str, Any]) -> Trigger:
     Without a start, a recurrence without a pattern starts when it is made, with its first job.
     """
     name = text(given, "timeZone", "UTC")
-    zone = schedules_zones.find(name)
-    if zone is None:
-        raise call.user_error(f"The time zone '{name}' is not one of Windows' names of time zones.", 400, "BadArgument")
+    try:
+        zone = windows_zones.zone(name)
+    except Invalid as error:
+        raise call.user_error(error.message, 400, "BadArgument") from None
     start, end = _time(call, given, "startTime", zone), _time(call, given, "endTime", zone)
     now = call.engine.clock.now()
     if end is not None and (end <= now or (start is not None and end <= start)):

@@ -195,6 +195,8 @@ def _flags(properties: dict[str, Any]) -> dict[str, Any]:
     """The properties that are given, with flags that templates write as texts."""
     texts = {"true": True, "false": False}
     given = {name: value for name, value in properties.items() if value is not None and name not in _WITHOUT_EFFECT}
+    # The SDK's template leaves it empty where nobody chose: then it is the default.
+    given = {name: value for name, value in given.items() if (name, value) != ("systemDatastoresAuthMode", "")}
     return {name: texts.get(value, value) if isinstance(value, str) else value for name, value in given.items()}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,18 @@ import pytest
 from labkit.cloud.azure.jobs_execution import program
 from tests.cloud.azure import in_process
 from tests.cloud.azure.jobs_world import Jobs
-from tests.cloud.azure.online_world import eventually
+from tests.cloud.azure.online_world import World, eventually
 
 
 @pytest.fixture
 def jobs(rest: in_process.Rest, name: str) -> Jobs:
     return Jobs(rest, name)
+
+
+@pytest.fixture
+def own_jobs(own_world: World) -> Jobs:
+    """Jobs in clouds of their own, whose clock may be advanced."""
+    return Jobs(own_world.rest, "own")
 
 
 def test_a_command_reads_its_inputs_and_writes_its_outputs(jobs: Jobs) -> None:
@@ -316,3 +323,24 @@ def test_what_a_job_acts_as(jobs: Jobs) -> None:
     managed = {"identityType": "Managed", "clientId": "11111111-1111-1111-1111-111111111111"}
     run = jobs.ended(jobs.command("python main.py", codeId=code, identity=managed), "Failed")
     assert "is not assigned to the job's compute" in str(run.error)
+
+
+def test_a_low_priority_node_is_taken_away_and_the_job_runs_again(own_jobs: Jobs, tmp_path: Path) -> None:
+    path = f"{own_jobs.rest.workspace}/computes/spot"
+    size = {"vmSize": "Standard_DS3_v2", "vmPriority": "LowPriority"}
+    own_jobs.rest("PUT", path, {"properties": {"computeType": "AmlCompute", "properties": size}})
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    # The first time it never ends. What it wrote to its output is there again, what was in its folder is not.
+    script = f"""
+        ls; touch here {marks}/$(ls {marks} | wc -l); echo part >> ${{{{outputs.o}}}}/parts
+        if [ -e {marks}/1 ]; then exit 0; fi; sleep 600
+    """
+    run = own_jobs.command(script, computeId=path, outputs={"o": {"jobOutputType": "uri_folder"}})
+    eventually(lambda: (marks / "0").exists(), 20)
+    own_jobs.cloud.engine.clock.advance(timedelta(days=7))
+    own_jobs.ended(run)
+    assert len(run.warnings) >= 1
+    assert "preempted" in run.warnings[0]
+    assert own_jobs.read(run.outputs["o"].uri)["parts"].startswith(b"part\npart\n")
+    assert "here" not in own_jobs.log(run)
