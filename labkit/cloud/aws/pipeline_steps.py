@@ -149,9 +149,17 @@ def _resource(step: StepRun, arguments: dict[str, Any]) -> Result:
         name = arguments.get("ModelName") or job_name(step.execution, step.step)
         arn = step.call("sagemaker", "CreateModel", _typed("CreateModel", {**arguments, "ModelName": name}))["ModelArn"]
         return Result(step.call("sagemaker", "DescribeModel", {"ModelName": name}), {}, {"Model": {"Arn": arn}})
+    _make_group(step, arguments.get("ModelPackageGroupName"))
     arn = step.call("sagemaker", "CreateModelPackage", _typed("CreateModelPackage", arguments))["ModelPackageArn"]
     described = step.call("sagemaker", "DescribeModelPackage", {"ModelPackageName": arn})
     return Result(described, {}, {"RegisterModel": {"Arn": arn}})
+
+
+def _make_group(step: StepRun, name: str | None) -> None:
+    """Makes the group that a version is for, if there is none: pipelines do, CreateModelPackage by itself does not."""
+    group = str(name).rpartition("/")[2]
+    if name and group.lower() not in step.place.store(State).groups:
+        step.call("sagemaker", "CreateModelPackageGroup", {"ModelPackageGroupName": group})
 
 
 def _function(step: StepRun, arguments: dict[str, Any]) -> Result:

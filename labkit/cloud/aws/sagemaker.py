@@ -20,6 +20,7 @@ from labkit.cloud.aws import (
     sagemaker_processing,
     sagemaker_tags,
     sagemaker_training,
+    sagemaker_transform,
 )
 from labkit.cloud.aws.sagemaker_state import State
 
@@ -51,6 +52,10 @@ OPERATIONS: dict[str, Callable[[Call, dict[str, Any]], dict[str, Any] | None]] =
     "DescribeProcessingJob": sagemaker_processing.describe_processing_job,
     "ListProcessingJobs": sagemaker_processing.list_processing_jobs,
     "StopProcessingJob": sagemaker_processing.stop_processing_job,
+    "CreateTransformJob": sagemaker_transform.create_transform_job,
+    "DescribeTransformJob": sagemaker_transform.describe_transform_job,
+    "ListTransformJobs": sagemaker_transform.list_transform_jobs,
+    "StopTransformJob": sagemaker_transform.stop_transform_job,
     "CreateModelPackageGroup": registry_groups.create_model_package_group,
     "DescribeModelPackageGroup": registry_groups.describe_model_package_group,
     "ListModelPackageGroups": registry_groups.list_model_package_groups,
@@ -92,19 +97,21 @@ SHAPE_ONLY = frozenset(("AddTags", "DeleteTags", "ListTags", "PutModelPackageGro
 
 NOTES = {
     "CreateModel": "one container, its model data an archive or files; VpcConfig is kept and has no effect; "
-    "multi-model endpoints, inference pipelines and the model registry refuse",
+    "multi-model endpoints and inference pipelines refuse",
     "CreateEndpointConfig": "instances and weights; an instance is a process on this machine, whatever its type; "
     "serverless, asynchronous, shadow variants, data capture and explanations refuse",
     "CreateEndpoint": "any image but scikit-learn's ends in Failed; a requirements.txt is checked, not installed",
     "UpdateEndpoint": "all traffic at once; canary, linear and rolling updates, baking and alarms refuse",
     "UpdateEndpointWeightsAndCapacities": "an instance is a process on this machine",
-    "CreateTrainingJob": "one instance, a process on this machine; scikit-learn's images; input modes File and FastFile "
-    "(files are copied first); a requirements.txt is checked, not installed; pipes, file systems, warm pools, debugger, "
-    "experiments and MLflow refuse",
-    "CreateProcessingJob": "one instance, a process on this machine; scikit-learn's images; S3 inputs as files, outputs "
-    "at the end of the job; dataset definitions, feature store outputs and continuous upload refuse",
-    "CreateModelPackage": "a package is kept as it is given: nothing is validated, no image is scanned; model cards and "
-    "packages of algorithms refuse",
+    "CreateTrainingJob": "one instance, a process on this machine; scikit-learn's images; input modes File and "
+    "FastFile (files are copied first); a requirements.txt is checked, not installed; spot capacity is a model; pipes, "
+    "file systems, warm pools, debugger, experiments and MLflow refuse",
+    "CreateProcessingJob": "one instance, a process on this machine; scikit-learn's images; S3 inputs as files, "
+    "outputs at the end of the job; dataset definitions, feature store outputs and continuous upload refuse",
+    "CreateTransformJob": "one process on this machine, whatever the instances; objects whole or by lines; filters and "
+    "joins, RecordIO and TFRecord, data capture refuse",
+    "CreateModelPackage": "a package is kept as it is given: nothing is validated, no image is scanned; model cards "
+    "and packages of algorithms refuse",
     "PutModelPackageGroupPolicy": "the policy is kept; other accounts do not exist here",
     "CreatePipeline": "steps of the types Processing, Training, Transform, Model, RegisterModel, Condition, Fail and "
     "Lambda, others refuse; PipelineExperimentConfig is kept, and no experiment is made; aliases of versions refuse",

@@ -23,6 +23,7 @@ from labkit.cloud.engine.errors import CloudError
 
 if TYPE_CHECKING:
     from labkit.cloud.aws.front import Call
+    from labkit.cloud.aws.place import Place
 
 #: Parts of S3DataSource that the kit does not serve.
 _NOT_SERVED = ("HubAccessConfig", "ManifestS3Uri", "ManifestEtag", "ETag")
@@ -43,7 +44,7 @@ class Source:
     is_archive: bool = True
 
 
-def source_of(call: Call, container: Mapping[str, Any]) -> Source | None:
+def source_of(container: Mapping[str, Any]) -> Source | None:
     """The model data that a container's definition names; raises :class:`AwsError` when it cannot be served."""
     url, given = container.get("ModelDataUrl"), container.get("ModelDataSource")
     if url is not None and given is not None:
@@ -55,9 +56,6 @@ def source_of(call: Call, container: Mapping[str, Any]) -> Source | None:
     data = given.get("S3DataSource")
     if data is None:
         raise AwsError("ValidationException", "ModelDataSource is empty: give its S3DataSource.")
-    for name in _NOT_SERVED:
-        if name in data:
-            raise part_of(call, f"{name} of a model data source")
     url, is_prefix, is_archive = data["S3Uri"], data["S3DataType"] == "S3Prefix", data["CompressionType"] == "Gzip"
     if is_prefix and is_archive:
         raise AwsError("ValidationException", "CompressionType Gzip needs S3DataType S3Object: it is one archive.")
@@ -95,7 +93,10 @@ def described(container: Mapping[str, Any]) -> dict[str, Any]:
 
 def check(call: Call, container: Mapping[str, Any], role: str) -> None:
     """Raises what CreateModel answers when the model data is missing, elsewhere or not the role's to read."""
-    source = source_of(call, container)
+    for name in _NOT_SERVED:
+        if name in container.get("ModelDataSource", {}).get("S3DataSource", {}):
+            raise part_of(call, f"{name} of a model data source")
+    source = source_of(container)
     if source is None:
         return
     region = storage.bucket_region(source.bucket)
@@ -117,7 +118,7 @@ def check(call: Call, container: Mapping[str, Any], role: str) -> None:
         raise AwsError("ValidationException", f"Could not find model data at {source.url}.")
 
 
-def fetch(call: Call, source: Source, role: str, folder: Path, limit: int) -> None:
+def fetch(call: Call | Place, source: Source, role: str, folder: Path, limit: int) -> None:
     """Lays the model data out in ``folder``; raises :class:`DeploymentFailed`. ``limit`` in bytes."""
     try:
         if source.is_prefix:
@@ -150,14 +151,14 @@ def _download_failed(source: Source) -> str:
     )
 
 
-def _below(call: Call, source: Source, role: str) -> Iterator[tuple[str, bytes]]:
+def _below(call: Call | Place, source: Source, role: str) -> Iterator[tuple[str, bytes]]:
     _authorize(call, role, "s3:ListBucket", f"arn:aws:s3:::{source.bucket}")
     for key in storage.list_keys(source.bucket, source.key):
         if key != source.key:
             yield key.removeprefix(source.key), _read(call, role, source.bucket, key)
 
 
-def _read(call: Call, role: str, bucket: str, key: str) -> bytes:
+def _read(call: Call | Place, role: str, bucket: str, key: str) -> bytes:
     """An object as the execution role reads it, the read in the audit trail."""
     resource = f"arn:aws:s3:::{bucket}/{key}"
     caller = _authorize(call, role, "s3:GetObject", resource)
@@ -185,7 +186,7 @@ def _read(call: Call, role: str, bucket: str, key: str) -> bytes:
         )
 
 
-def _authorize(call: Call, role: str, action: str, resource: str) -> Caller:
+def _authorize(call: Call | Place, role: str, action: str, resource: str) -> Caller:
     caller = roles.act_as(call.cloud, role, "sagemaker.amazonaws.com", "SageMaker", region=call.region)
     return call.engine.access.authorize(caller, action, resource)
 

@@ -26,6 +26,7 @@ from labkit.cloud.engine.serving import ModelServer
 
 if TYPE_CHECKING:
     from labkit.cloud.aws.front import Call
+    from labkit.cloud.aws.place import Place
 
 CONTAINER = "labkit.cloud.aws.sklearn_container:Container"
 #: Seconds until a container must have loaded its model, where its variant does not say.
@@ -71,8 +72,13 @@ class Variant:
         return self.wanted.name
 
 
-def prepare(call: Call, endpoint: str, wanted: Wanted) -> tuple[Variant, ModelServer]:
-    """Gets everything ready that the replicas of a variant need; raises :class:`DeploymentFailed`."""
+def prepare(
+    call: Call | Place, endpoint: str, wanted: Wanted, log: Callable[[str], None] | None = None
+) -> tuple[Variant, ModelServer]:
+    """Gets everything ready that the replicas of a variant need; raises :class:`DeploymentFailed`.
+
+    What the replicas write goes to ``log``, or else to the endpoint's log group.
+    """
     model, config = wanted.model, wanted.config
     problem = sklearn_images.refusal(wanted.image, call.region) or role_problem(call, model.role)
     if problem:
@@ -83,6 +89,9 @@ def prepare(call: Call, endpoint: str, wanted: Wanted) -> tuple[Variant, ModelSe
     variant = Variant(wanted, folder, call.engine.clock.now(), lambda: call.cloud.identities.release(token))
 
     def output(replica: str, line: str) -> None:
+        if log is not None:
+            log(line)
+            return
         call.engine.logs.write(call.scope, log_group(endpoint), log_stream(wanted.name, deployment, replica), line)
 
     try:
@@ -128,13 +137,13 @@ def log_stream(variant: str, deployment: str, replica: str) -> str:
     return f"{variant}/i-0{hashlib.sha256(f'{deployment}/{replica}'.encode()).hexdigest()[:16]}"
 
 
-def _lay_out(call: Call, model: Model, folder: Path, limit: int) -> Path:
+def _lay_out(call: Call | Place, model: Model, folder: Path, limit: int) -> Path:
     """Fills ``folder/model``, and ``folder/code`` where the code came apart from it; returns the code's folder."""
     submitted = model.container.get("Environment", {}).get("SAGEMAKER_SUBMIT_DIRECTORY", "")
     try:
         for part in ("model", "code", "tmp"):
             (folder / part).mkdir(parents=True)
-        source = sagemaker_data.source_of(call, model.container)
+        source = sagemaker_data.source_of(model.container)
         if source is not None:
             sagemaker_data.fetch(call, source, model.role, folder / "model", limit)
         if submitted.startswith("s3://"):
@@ -156,7 +165,7 @@ def _check_requirements(file: Path, variant: str, output: Callable[[str, str], N
     raise DeploymentFailed(" ".join([no_ping(variant), *problems]))
 
 
-def _environment(call: Call, model: Model, folder: Path, token: str) -> dict[str, str]:
+def _environment(call: Call | Place, model: Model, folder: Path, token: str) -> dict[str, str]:
     """The replica's environment: what SageMaker sets, the model's Environment, and the way to the local clouds."""
     given = model.container.get("Environment", {})
     isolated = bool(model.request.get("EnableNetworkIsolation"))

@@ -11,7 +11,7 @@ import string
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from labkit.cloud.aws import pipeline_execution, service_calls
+from labkit.cloud.aws import background, pipeline_execution, service_calls
 from labkit.cloud.aws.errors import AwsError
 from labkit.cloud.aws.identity import Key
 from labkit.cloud.aws.pipeline_records import Execution, Pipeline, Result, StepRecord, Version
@@ -78,6 +78,7 @@ def start_pipeline_execution(call: Call, parameters: dict[str, Any]) -> dict[str
         pipeline.tokens[token] = execution.arn
         pipeline.last_run, version.last_execution = now, execution.arn
     pipeline_execution.start(execution, reused, source)
+    background.note(execution)
     return {"PipelineExecutionArn": execution.arn}
 
 

@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeTrainingJo
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import threading
 import uuid
@@ -13,9 +14,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from labkit.cloud.aws import sagemaker_events, service_calls, sklearn_images
+from labkit.cloud.aws import container_pip, sagemaker_events, service_calls, sklearn_images
+from labkit.cloud.aws.container_environment import environment
 from labkit.cloud.aws.errors import AwsError
 from labkit.cloud.aws.identity import Key
 from labkit.cloud.aws.job_channels import TransferFailed, items
@@ -53,6 +55,12 @@ class JobStopped(Exception):
     """A job was stopped before its container ran."""
 
 
+class Stoppable(Protocol):
+    """Something under way that a job can end."""
+
+    def stop(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One kind of job: its resource in ARNs, its name in messages, its log group and its state changes' name."""
@@ -79,6 +87,7 @@ class JobRecord:
     created: datetime
     modified: datetime
     tags: dict[str, str]
+    role: str
     status: str = "InProgress"
     failure: str = ""
     started: datetime | None = None
@@ -87,11 +96,7 @@ class JobRecord:
     transitions: list[dict[str, Any]] = field(default_factory=list)
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     settled: threading.Event = field(default_factory=threading.Event, repr=False)
-    _process: Process | None = None
-
-    @property
-    def role(self) -> str:
-        return str(self.request["RoleArn"])
+    _running: Stoppable | None = None
 
     @property
     def stopping(self) -> bool:
@@ -110,10 +115,10 @@ class JobRecord:
         with self.lock:
             if self.status != "InProgress":
                 return
-            process = self._process
-        self.change("Stopping", "Stopping", "Stopping the training job")
-        if process is not None:
-            process.stop()
+            running = self._running
+            self.change("Stopping", "Stopping", "Stopping the training job")
+        if running is not None:
+            running.stop()
 
     def change(self, status: str, secondary: str = "", message: str = "") -> None:
         """Takes on a status, and a secondary one with its transition; tells the events."""
@@ -136,17 +141,23 @@ class JobRecord:
                 self.transitions[-1]["EndTime"] = self.ended
         self.settled.set()
 
+    def attach(self, running: Stoppable) -> None:
+        """What is to be stopped with the job from now on; raises :class:`JobStopped` if it has been stopped."""
+        with self.lock:
+            if self.stopping:
+                running.stop()
+                raise JobStopped
+            self.started = self.place.engine.clock.now()
+            self._running = running
+
     def run_process(self, spec: JobSpec, meanwhile: Callable[[], None] = lambda: None) -> Process:
         """Runs the container to its end, calling ``meanwhile`` now and then; raises :class:`JobFailed`."""
         with self.lock:
-            if self.stopping:
-                raise JobStopped
-            self.started = self.place.engine.clock.now()
             try:
                 process = self.place.engine.jobs.start(spec)
             except CloudError as error:
                 raise JobFailed(f"ClientError: {error.message}") from None
-            self._process = process
+            self.attach(process)
         while not process.wait(2.0):
             meanwhile()
         self.place.engine.launcher.catch_up()
@@ -194,6 +205,13 @@ class Workplace:
         place, group = self.job.place, self.job.kind.log_group
         return lambda line: place.engine.logs.write(place.scope, group, stream, line)
 
+    def environment(self, given: Mapping[str, str], *, isolated: bool) -> dict[str, str]:
+        """The container's whole environment; ``given`` are SageMaker's variables and the job's own."""
+        place = self.job.place
+        python_path = os.pathsep.join(filter(None, (given.get("PYTHONPATH"), str(self.folder / "site"))))
+        shown = {**given, "PYTHONPATH": python_path}
+        return environment(place.cloud, place.region, self.scratch, self.token, shown, isolated=isolated)
+
     def close(self) -> None:
         self.job.place.cloud.identities.release(self.token)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -209,6 +227,7 @@ def workplace(job: JobRecord) -> Workplace:
     folder = place.engine.folder / "sagemaker" / uuid.uuid4().hex
     for part in ("ml", "tmp"):
         (folder / part).mkdir(parents=True)
+    container_pip.provide(folder / "site")
     token = place.cloud.identities.container(job.role, "SageMaker")
     return Workplace(job, key, RoleStorage(place, key, SAGEMAKER), folder, token)
 
@@ -216,8 +235,18 @@ def workplace(job: JobRecord) -> Workplace:
 # -- operations ----------------------------------------------------------------------------------------------------
 
 
-def create(call: Call, kind: Kind, name: str, parameters: Mapping[str, Any], work: Callable[[JobRecord], None]) -> str:
-    """Keeps a new job and starts it; returns its ARN. Raises ``ResourceInUse`` when the name is taken."""
+def create(
+    call: Call,
+    kind: Kind,
+    name: str,
+    parameters: Mapping[str, Any],
+    work: Callable[[JobRecord], None],
+    role: str = "",
+) -> str:
+    """Keeps a new job and starts it; returns its ARN. Raises ``ResourceInUse`` when the name is taken.
+
+    ``role`` is the ARN of the role that the job acts as, where the request does not have it.
+    """
     tags = as_dict(parameters.get("Tags"))
     state, now = call.store(State), call.engine.clock.now()
     job = JobRecord(
@@ -229,6 +258,7 @@ def create(call: Call, kind: Kind, name: str, parameters: Mapping[str, Any], wor
         created=now,
         modified=now,
         tags=tags,
+        role=role or parameters["RoleArn"],
     )
     with state.lock:
         refuse_taken(call, kind, name)
@@ -303,7 +333,7 @@ def listed(call: Call, kind: Kind, parameters: Mapping[str, Any]) -> tuple[list[
 # -- checks of requests --------------------------------------------------------------------------------------------
 
 
-def check_common(call: Call, role: str, network: Mapping[str, Any]) -> RoleStorage:
+def check_common(call: Call, role: str) -> RoleStorage:
     """Checks the role; returns S3 as the role sees it."""
     check_role(call, role)
     place = Place.of(call)

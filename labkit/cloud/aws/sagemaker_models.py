@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from labkit.cloud.aws import sagemaker_data, sklearn_images
+from labkit.cloud.aws import registry_models, sagemaker_data, sklearn_images
 from labkit.cloud.aws.errors import AwsError
 from labkit.cloud.aws.refusals import part_of
 from labkit.cloud.aws.sagemaker_listing import page
@@ -17,11 +17,10 @@ from labkit.cloud.aws.sagemaker_tags import as_dict
 
 if TYPE_CHECKING:
     from labkit.cloud.aws.front import Call
+    from labkit.cloud.aws.place import Place
 
 #: Parts of a container's definition that the kit does not serve, and what they would do.
 _NOT_SERVED = {
-    "ModelPackageName": "models from the model registry",
-    "InferenceSpecificationName": "models from the model registry",
     "MultiModelConfig": "multi-model endpoints",
     "AdditionalModelDataSources": "additional model data sources",
     "ContainerMetricsConfig": "metrics of the container's own",
@@ -32,7 +31,8 @@ def create_model(call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
     name = parameters["ModelName"]
     state = call.store(State)
     refuse_existing(call, state.models, "model", name)
-    container = _only_container(call, parameters)
+    given = _only_container(call, parameters)
+    container = registry_models.container_of(call, given) if "ModelPackageName" in given else given
     _check_container(call, container)
     role = parameters.get("ExecutionRoleArn")
     if role is None:
@@ -40,6 +40,7 @@ def create_model(call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
     check_role(call, role)
     sagemaker_data.check(call, container, role)
     model = Model(name, arn(call, "model", name), call.engine.clock.now(), parameters, as_dict(parameters.get("Tags")))
+    model.of_package = container if container is not given else None
     with state.lock:
         add(call, state.models, "model", name, model)
     return {"ModelArn": model.arn}
@@ -50,7 +51,7 @@ def describe_model(call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
     shown = {
         name: value for name, value in model.request.items() if name not in ("Tags", "PrimaryContainer", "Containers")
     }
-    container = {"Mode": "SingleModel", **model.container, **sagemaker_data.described(model.container)}
+    container = {"Mode": "SingleModel", **model.given, **sagemaker_data.described(model.given)}
     shown |= {"Containers": [container]} if "Containers" in model.request else {"PrimaryContainer": container}
     return {
         "EnableNetworkIsolation": False,
@@ -85,7 +86,7 @@ def check_role(call: Call, role: str) -> None:
         raise AwsError("ValidationException", problem)
 
 
-def role_problem(call: Call, role: str) -> str | None:
+def role_problem(call: Call | Place, role: str) -> str | None:
     """The sentence that SageMaker says of a role that is missing or does not trust it, or None."""
     identities = call.cloud.identities
     record = identities.role(role)

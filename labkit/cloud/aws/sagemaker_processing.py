@@ -24,7 +24,7 @@ def create_processing_job(call: Call, parameters: dict[str, Any]) -> dict[str, A
     name, role = parameters["ProcessingJobName"], parameters["RoleArn"]
     jobs.refuse_taken(call, PROCESSING, name)
     _check(call, parameters)
-    storage = jobs.check_common(call, role, parameters.get("NetworkConfig", {}))
+    storage = jobs.check_common(call, role)
     for each in parameters.get("ProcessingInputs", []):
         source = each["S3Input"]
         jobs.check_data(call, storage, role, source["S3Uri"], source["S3DataType"])

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from labkit.cloud.aws import job_channels
-from labkit.cloud.aws.container_environment import environment
 from labkit.cloud.aws.sagemaker_jobs import (
     LONGEST_REASON,
     ML,
@@ -125,4 +124,4 @@ def _environment(job: JobRecord, place: Workplace) -> dict[str, str]:
         **job.request.get("Environment", {}),
     }
     isolated = bool(job.request.get("NetworkConfig", {}).get("EnableNetworkIsolation"))
-    return environment(job.place.cloud, job.place.region, place.scratch, place.token, given, isolated=isolated)
+    return place.environment(given, isolated=isolated)

@@ -30,10 +30,16 @@ class Model:
     created: datetime
     request: Mapping[str, Any]
     tags: dict[str, str] = field(default_factory=dict)
+    of_package: Mapping[str, Any] | None = None
 
     @property
     def container(self) -> Mapping[str, Any]:
-        """The model's only container."""
+        """The model's only container; for a model of a model package, with what the package says of it."""
+        return self.of_package or self.given
+
+    @property
+    def given(self) -> Mapping[str, Any]:
+        """The model's only container as the request defines it."""
         return self.request.get("PrimaryContainer") or self.request["Containers"][0]
 
     @property

@@ -37,7 +37,7 @@ def create_training_job(call: Call, parameters: dict[str, Any]) -> dict[str, Any
     name, role = parameters["TrainingJobName"], parameters["RoleArn"]
     jobs.refuse_taken(call, TRAINING, name)
     _check(call, parameters)
-    storage = jobs.check_common(call, role, parameters)
+    storage = jobs.check_common(call, role)
     for channel in parameters.get("InputDataConfig", []):
         source = channel["DataSource"]["S3DataSource"]
         jobs.check_data(call, storage, role, source["S3Uri"], source["S3DataType"])

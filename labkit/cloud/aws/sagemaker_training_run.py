@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from labkit.cloud.aws import job_channels, training_toolkit
-from labkit.cloud.aws.container_environment import environment
+from labkit.cloud.aws import job_channels, training_spot, training_toolkit
 from labkit.cloud.aws.sagemaker_jobs import (
     ML,
     STOP_GRACE,
@@ -26,6 +26,7 @@ from labkit.cloud.aws.sagemaker_jobs import (
     check_image,
     workplace,
 )
+from labkit.cloud.aws.training_checkpoints import Checkpoints
 from labkit.cloud.engine.jobs import Job as Process
 from labkit.cloud.engine.jobs import JobSpec
 
@@ -38,7 +39,6 @@ TRAINING = Kind(
 )
 #: Seconds that a job may run where its StoppingCondition does not say.
 MAX_RUNTIME = 86400
-CHECKPOINTS = f"{ML}/checkpoints"
 _FOLDERS = ("input/config", "input/data", "model", "output/data", "code")
 
 
@@ -54,9 +54,8 @@ def run(job: JobRecord) -> None:
 
 
 def _run(job: JobRecord, place: Workplace) -> None:
-    for folder in _FOLDERS:
-        (place.ml / folder).mkdir(parents=True, exist_ok=True)
-    checkpoints = _Checkpoints(job, place)
+    checkpoints = Checkpoints(job, place)
+    _lay_out(place)
     _download(job, place)
     checkpoints.restore()
     _configure(job, place.ml / "input" / "config")
@@ -75,30 +74,57 @@ def _run(job: JobRecord, place: Workplace) -> None:
         stop_grace=STOP_GRACE,
         requirements=container.requirements,
     )
-    process = job.run_process(spec, checkpoints.save)
+    if job.request.get("EnableManagedSpotTraining"):
+
+        def renew() -> None:
+            checkpoints.save()
+            for folder in ("model", "output"):
+                shutil.rmtree(place.ml / folder)
+            _lay_out(place)
+            checkpoints.renew()
+
+        outcome = training_spot.run(job, spec, renew)
+        process, state = outcome.job, str(outcome.state)
+        seconds, billable = outcome.seconds, outcome.billable_seconds
+    else:
+        process = job.run_process(spec, checkpoints.save)
+        state, seconds, billable = process.state, process.seconds, process.seconds
     checkpoints.save()
-    _finish(job, place, process, container, metrics)
+    with job.lock:
+        job.results["TrainingTimeInSeconds"] = max(1, math.ceil(seconds))
+        job.results["BillableTimeInSeconds"] = max(1, math.ceil(billable))
+    _finish(job, place, process, state, container, metrics)
+
+
+def _lay_out(place: Workplace) -> None:
+    for folder in _FOLDERS:
+        (place.ml / folder).mkdir(parents=True, exist_ok=True)
 
 
 def _finish(
-    job: JobRecord, place: Workplace, process: Process, container: training_toolkit.Container, metrics: _Metrics
+    job: JobRecord,
+    place: Workplace,
+    process: Process,
+    state: str,
+    container: training_toolkit.Container,
+    metrics: _Metrics,
 ) -> None:
-    seconds = max(1, math.ceil(process.seconds))
     with job.lock:
-        job.results["TrainingTimeInSeconds"] = job.results["BillableTimeInSeconds"] = seconds
         if metrics.final:
             job.results["FinalMetricDataList"] = list(metrics.final.values())
-    status = "Stopping" if process.state == "Stopped" else "InProgress"
+    status = "Stopping" if state == "Stopped" else "InProgress"
     job.change(status, "Uploading", "Uploading generated training model")
     output = f"{job.request['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{job.name}/output"
     _upload_archive(place, place.ml / "output" / "data", f"{output}/output.tar.gz")
-    if process.state == "Failed":
+    if state == "Failed":
         raise JobFailed(container.failure(process, place.ml / "output" / "failure"))
     _upload_model(job, place, output)
-    if process.state == "Stopped":
+    if state == "Stopped":
         job.end("Stopped", "", "Stopped", "Training job stopped")
-    elif process.state == "TimedOut":
+    elif state == "TimedOut":
         job.end("Stopped", "", "MaxRuntimeExceeded", "Training job runtime exceeded MaxRuntimeInSeconds provided")
+    elif state == "WaitedTooLong":
+        job.end("Stopped", "", "MaxWaitTimeExceeded", "Training job wait time exceeded MaxWaitTimeInSeconds provided")
     else:
         job.end("Completed", "", "Completed", "Training job completed")
 
@@ -156,7 +182,7 @@ def _environment(job: JobRecord, place: Workplace, of_container: Mapping[str, st
         **job.request.get("Environment", {}),
     }
     isolated = bool(job.request.get("EnableNetworkIsolation"))
-    return environment(job.place.cloud, job.place.region, place.scratch, place.token, given, isolated=isolated)
+    return place.environment(given, isolated=isolated)
 
 
 def _upload_model(job: JobRecord, place: Workplace, output: str) -> None:
@@ -174,48 +200,6 @@ def _upload_model(job: JobRecord, place: Workplace, output: str) -> None:
 def _upload_archive(place: Workplace, folder: Path, url: str) -> None:
     if (packed := job_channels.archive(folder)) is not None:
         job_channels.put(place.storage, url, packed)
-
-
-class _Checkpoints:
-    """The checkpoint folder, kept the same as its prefix in S3."""
-
-    def __init__(self, job: JobRecord, place: Workplace) -> None:
-        config = job.request.get("CheckpointConfig")
-        self._url = str(config["S3Uri"]).rstrip("/") + "/" if config else ""
-        self._storage = place.storage
-        self._sent: dict[Path, tuple[int, int]] = {}
-        self.mounts: dict[str, Path] = {}
-        path = str((config or {}).get("LocalPath", CHECKPOINTS))
-        if path == ML or path.startswith(f"{ML}/"):
-            self._folder = place.seen_at(path)
-        else:
-            self._folder = place.folder / "checkpoints"
-            self.mounts[path] = self._folder
-        if config:
-            self._folder.mkdir(parents=True, exist_ok=True)
-
-    def restore(self) -> None:
-        """Brings what an earlier job or attempt left."""
-        if self._url:
-            job_channels.download(self._storage, self._url, self._folder)
-            self._sent = {path: _state(path) for path in self._files()}
-
-    def save(self) -> None:
-        """Brings files that are new or have changed to S3."""
-        for path in self._files() if self._url else ():
-            if self._sent.get(path) != (state := _state(path)):
-                job_channels.put(
-                    self._storage, f"{self._url}{path.relative_to(self._folder).as_posix()}", path.read_bytes()
-                )
-                self._sent[path] = state
-
-    def _files(self) -> list[Path]:
-        return [path for path in sorted(self._folder.rglob("*")) if path.is_file()]
-
-
-def _state(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_mtime_ns, found.st_size
 
 
 class _Metrics:

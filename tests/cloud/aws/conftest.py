@@ -13,6 +13,7 @@ from labkit.cloud.aws import AwsCloud
 from labkit.cloud.engine import Engine
 from tests.cloud.aws import in_process
 from tests.cloud.aws.event_world import EventWorld
+from tests.cloud.aws.pipeline_world import Pipelines
 from tests.cloud.aws.sagemaker_world import World
 
 _numbers = itertools.count(1)
@@ -51,3 +52,12 @@ def world(client: Callable[[str], Any]) -> Iterator[World]:
 def events(cloud: AwsCloud, client: Callable[[str], Any]) -> EventWorld:
     """Names of the test's own in the module's cloud, for what happens by itself there."""
     return EventWorld(cloud, client)
+
+
+@pytest.fixture
+def pipelines(client: Callable[[str], Any]) -> Iterator[Pipelines]:
+    """As :func:`world`, with jobs and pipelines; its role is an administrator."""
+    world = Pipelines(client, f"p{next(_numbers)}")
+    world.iam.attach_role_policy(RoleName=world.name("role"), PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
+    yield world
+    world.close()
