@@ -93,10 +93,10 @@ def run_now(place: Place, named: Reference, payload: bytes, request_id: str, cli
         if function.busy >= _limit(function) or _busy(state) >= CONCURRENCY:
             _count(place, function, named, "Throttles", 1)
             raise _throttled(function)
-        function.busy += 1
         if version.instances is None:
             version.instances = Instances(place, function, version)
         instances = version.instances
+        function.busy += 1
         running = _busy(state)
     arn = f"{function.arn}:{named.qualifier}" if named.qualifier else function.arn
     try:

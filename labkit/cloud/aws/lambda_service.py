@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from labkit.cloud.aws import lambda_functions, lambda_invoke, lambda_permissions, lambda_versions
+from labkit.cloud.aws import lambda_functions, lambda_invoke, lambda_mappings, lambda_permissions, lambda_versions
 from labkit.cloud.aws.errors import AwsError
 from labkit.cloud.aws.lambda_state import CONCURRENCY, State
 from labkit.cloud.aws.place import Place
@@ -21,18 +21,22 @@ SERVICE = "lambda"
 OPERATIONS: dict[str, Callable[[Call, dict[str, Any]], dict[str, Any] | None]] = {
     "AddPermission": lambda_permissions.add_permission,
     "CreateAlias": lambda_versions.create_alias,
+    "CreateEventSourceMapping": lambda_mappings.create_event_source_mapping,
     "CreateFunction": lambda_functions.create_function,
     "DeleteAlias": lambda_versions.delete_alias,
+    "DeleteEventSourceMapping": lambda_mappings.delete_event_source_mapping,
     "DeleteFunction": lambda_functions.delete_function,
     "DeleteFunctionConcurrency": lambda_functions.delete_function_concurrency,
     "GetAccountSettings": lambda_functions.get_account_settings,
     "GetAlias": lambda_versions.get_alias,
+    "GetEventSourceMapping": lambda_mappings.get_event_source_mapping,
     "GetFunction": lambda_functions.get_function,
     "GetFunctionConcurrency": lambda_functions.get_function_concurrency,
     "GetFunctionConfiguration": lambda_functions.get_function_configuration,
     "GetPolicy": lambda_permissions.get_policy,
     "Invoke": lambda_invoke.invoke,
     "ListAliases": lambda_versions.list_aliases,
+    "ListEventSourceMappings": lambda_mappings.list_event_source_mappings,
     "ListFunctions": lambda_functions.list_functions,
     "ListTags": lambda_functions.list_tags,
     "ListVersionsByFunction": lambda_functions.list_versions_by_function,
@@ -42,11 +46,14 @@ OPERATIONS: dict[str, Callable[[Call, dict[str, Any]], dict[str, Any] | None]] =
     "TagResource": lambda_functions.tag_resource,
     "UntagResource": lambda_functions.untag_resource,
     "UpdateAlias": lambda_versions.update_alias,
+    "UpdateEventSourceMapping": lambda_mappings.update_event_source_mapping,
     "UpdateFunctionCode": lambda_functions.update_function_code,
     "UpdateFunctionConfiguration": lambda_functions.update_function_configuration,
 }
 SHAPE_ONLY = frozenset(("ListTags", "TagResource", "UntagResource"))
 NOTES = {
+    "CreateEventSourceMapping": "queues of SQS; batches of up to 10, filters by body, ReportBatchItemFailures; no "
+    "windows, no scaling settings",
     "CreateFunction": "zip archives, also from S3; the runtimes of Python, each on this environment's own Python and "
     "packages; no layers, images, file systems, VPCs, SnapStart, tracing, JSON logs or code signing; a function's "
     "code lies in LAMBDA_TASK_ROOT, which is /var/task where the system allows private mounts; /tmp is the machine's",

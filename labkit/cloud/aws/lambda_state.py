@@ -20,6 +20,7 @@ from labkit.cloud.aws.errors import AwsError
 if TYPE_CHECKING:
     from labkit.cloud.aws.front import Call
     from labkit.cloud.aws.lambda_instances import Instances
+    from labkit.cloud.aws.lambda_mappings import Mapping
     from labkit.cloud.aws.place import Place
 
 LATEST = "$LATEST"
@@ -65,12 +66,16 @@ class State:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.functions: dict[str, LambdaFunction] = {}
+        self.mappings: dict[str, Mapping] = {}
 
     def close(self) -> None:
         """Ends every instance; called at reset."""
         with self.lock:
-            functions = list(self.functions.values())
+            functions, mappings = list(self.functions.values()), list(self.mappings.values())
             self.functions.clear()
+            self.mappings.clear()
+        for mapping in mappings:
+            mapping.close()
         for version in (each for function in functions for each in function.all_versions()):
             discard(version, now=True)
 
