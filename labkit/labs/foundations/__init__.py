@@ -1,0 +1,1 @@
+"""What everything else stands on: who may do what, and who did."""
