@@ -120,3 +120,37 @@ def test_a_schedule_by_command_fires_when_the_clock_is_advanced(
     got = boto3.client("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
     assert len(got) == 2
     assert {each["Body"][10:] for each in got} <= {"T04:00:00Z", "T05:00:00Z"}
+
+
+SDK = """
+import sys
+from sagemaker.core.workflow.parameters import ParameterString
+from sagemaker.mlops.workflow.fail_step import FailStep
+from sagemaker.mlops.workflow.pipeline import Pipeline
+from sagemaker.mlops.workflow.triggers import PipelineSchedule
+
+why = ParameterString("Why", default_value="monthly")
+pipeline = Pipeline("churn", parameters=[why], steps=[FailStep("End", error_message=why)])
+pipeline.upsert(sys.argv[1])
+schedule = PipelineSchedule(name="churn-monthly", cron="0 6 1 * ? *")
+for _ in range(2):
+    print(*pipeline.put_triggers([schedule], role_arn=sys.argv[1]))
+print(pipeline.describe_trigger("churn-monthly")["Schedule_State"])
+"""
+
+
+def test_the_sdks_own_schedule(fresh_clouds: Callable[[], Lab]) -> None:
+    lab = fresh_clouds()
+    trusted = {"Service": ["sagemaker.amazonaws.com", "scheduler.amazonaws.com"]}
+    trust = policy({"Principal": trusted, "Action": "sts:AssumeRole"})
+    iam, sagemaker = boto3.client("iam"), boto3.client("sagemaker")
+    made = iam.create_role(RoleName="pipeline", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    iam.attach_role_policy(RoleName="pipeline", PolicyArn="arn:aws:iam::aws:policy/AmazonSageMakerFullAccess")
+    done = subprocess.run([sys.executable, "-c", SDK, made], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    arn = f"arn:aws:scheduler:us-east-1:{ACCOUNT}:schedule/default/churn-monthly"
+    assert done.stdout.split()[-3:] == [arn, arn, "ENABLED"]
+    for _ in client.control_lines(lab, "POST", "clock/advance", {"seconds": timedelta(days=365).total_seconds()}):
+        pass
+    ran = sagemaker.list_pipeline_executions(PipelineName="churn", MaxResults=100)["PipelineExecutionSummaries"]
+    assert len(ran) == 12
