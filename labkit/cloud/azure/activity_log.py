@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.cloud.azure.errors import AzureError
 from labkit.cloud.azure.routes import SUBSCRIPTION, Route
+from labkit.cloud.azure.shapes import conditions
 from labkit.cloud.azure.wire import page, time_text
 from labkit.cloud.engine.audit import Event
 
@@ -142,8 +143,8 @@ def _filter(given: str) -> Callable[[dict[str, Any]], bool]:
     """What ``$filter`` asks for. It has to say since when, at most 90 days ago."""
     tests: list[Callable[[dict[str, Any]], bool]] = []
     since = False
-    for part in re.split(r"\s+and\s+", given.strip(), flags=re.IGNORECASE) if given.strip() else []:
-        matched = _CONDITION.fullmatch(part.strip())
+    for part in conditions(given):
+        matched = _CONDITION.fullmatch(part)
         field, how = (matched["field"].lower(), matched["how"].lower()) if matched else ("", "")
         if matched and field == "eventtimestamp" and how in _BY_TIME:
             since = since or how in ("ge", "gt")

@@ -15,7 +15,7 @@ from labkit.cloud.azure.authorization import TYPE, Assignment
 from labkit.cloud.azure.errors import AzureError, refusal
 from labkit.cloud.azure.role_definitions import subscription
 from labkit.cloud.azure.routes import SCOPE, Route
-from labkit.cloud.azure.shapes import section, text
+from labkit.cloud.azure.shapes import conditions, section, text
 from labkit.cloud.azure.wire import json_response, page
 from labkit.cloud.http import Response
 
@@ -118,12 +118,12 @@ def list_deny_assignments(call: Call, names: dict[str, str]) -> dict[str, Any]:
 def _filter(given: str) -> tuple[bool, str]:
     """``$filter``'s meaning: whether what is below the scope is left out, and whose assignments are asked for."""
     at_scope, principal = False, ""
-    for part in re.split(r"\s+and\s+", given.strip(), flags=re.IGNORECASE):
+    for part in conditions(given):
         if part.lower().replace(" ", "") == "atscope()":
             at_scope = True
         elif matched := _BY_PRINCIPAL.fullmatch(part):
             principal = matched["id"].lower()
-        elif part:
+        else:
             message = f"The filter '{part}' is not supported. Supported are atScope(), principalId eq and assignedTo()."
             raise AzureError("InvalidFilter", message, 400)
     return at_scope, principal

@@ -13,7 +13,7 @@ from labkit.cloud.azure import roles, scopes
 from labkit.cloud.azure.errors import AzureError, refusal
 from labkit.cloud.azure.roles import CUSTOM, TYPE, Permission, Role
 from labkit.cloud.azure.routes import SCOPE, Route
-from labkit.cloud.azure.shapes import section, text
+from labkit.cloud.azure.shapes import conditions, section, text
 from labkit.cloud.azure.wire import json_response, page
 from labkit.cloud.http import Response
 
@@ -32,8 +32,8 @@ def list_roles(call: Call, names: dict[str, str]) -> dict[str, Any]:
     """The roles that can be given on a scope; ``$filter`` by ``roleName``, ``type``, ``atScopeAndBelow()``."""
     below = "atscopeandbelow()" in call.query.get("$filter", "").lower().replace(" ", "")
     found = [each for each in call.cloud.authorization.roles() if _assignable(each, names["scope"], below=below)]
-    for part in re.split(r"\s+and\s+", call.query.get("$filter", "").strip(), flags=re.IGNORECASE):
-        if part.lower() in ("", "atscopeandbelow()", "atscope()"):
+    for part in conditions(call.query.get("$filter", "")):
+        if part.lower() in ("atscopeandbelow()", "atscope()"):
             continue
         matched = _FILTER.fullmatch(part)
         if matched is None:

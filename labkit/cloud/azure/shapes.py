@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,12 @@ def text(whole: Mapping[str, Any], name: str, default: str = "") -> str:
     if not isinstance(value, str):
         raise _wrong(name, value, "a text")
     return value or default
+
+
+def conditions(given: str) -> list[str]:
+    """The conditions of a ``$filter``, which ``and`` joins; what stands between quotation marks is not split."""
+    parts = re.split(r"\s+and\s+(?=(?:[^']*'[^']*')*[^']*$)", given.strip(), flags=re.IGNORECASE)
+    return [part.strip() for part in parts if part.strip()]
 
 
 def _wrong(name: str, value: Any, wanted: str) -> AzureError:

@@ -65,6 +65,13 @@ def test_the_sdk_gives_lists_and_takes_roles(reached: AzureCloud, rest: Rest, so
     assert raised(lambda: client.role_assignments.get(rest.group, name)).error.code == "RoleAssignmentNotFound"
 
 
+def test_a_filter_is_not_split_within_a_name(rest: Rest) -> None:
+    path = f"{rest.group}/providers/Microsoft.Authorization/roleDefinitions"
+    query = "roleName eq 'Reader and Data Access' and type eq 'BuiltInRole'".replace(" ", "%20")
+    _, listed, _ = rest("GET", path, version=VERSION, **{"$filter": query})
+    assert [each["properties"]["roleName"] for each in listed["value"]] == ["Reader and Data Access"]
+
+
 def test_the_learner_is_an_administrator(rest: Rest, cloud: AzureCloud) -> None:
     mine = f"principalId eq '{cloud.identities.learner.object_id}'"
     path = f"{rest.subscription}/providers/Microsoft.Authorization/roleAssignments"

@@ -1,0 +1,432 @@
+"""What the lab ``foundations/azure`` checks: it signs in as the identities that were made and tries what they can do.
+
+Plain REST throughout, so that what Azure answered is what is shown.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import requests
+
+from labkit.labs import roles
+from labkit.labs.beginner.azure_checks import explain, token, whoami
+from labkit.labs.task import NotAttempted, Work, Wrong
+
+__all__ = ["audit", "boundary", "caller", "cleanup", "denial", "deployer", "explain", "policy", "rotate", "whoami"]
+
+DEPLOYER, CALLER, ROLE = "who-lab-deployer", "who-lab-caller", "who-lab-writer"
+SCORES, CUSTOMERS = "scores", "customers"
+BLOB, PERSONAL = "2026-11.csv", "customers.csv"
+CONTRIBUTOR, READER = "ba92f5b4-2d11-453d-a403-e96b0029c9fe", "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1"
+MANAGEMENT, GRAPH, STORAGE = "https://management.azure.com", "https://graph.microsoft.com", "https://storage.azure.com"
+CONTAINERS = "Microsoft.Storage/storageAccounts/blobServices/containers"
+#: Seconds that one call may take.
+PATIENCE = 60.0
+#: The days that a caller's secret may be good for.
+LONGEST = 30
+#: Why a call can be denied, as the task has it.
+WHYS = ("no role", "another scope", "notActions")
+
+
+def subscription() -> str:
+    return os.environ["AZURE_SUBSCRIPTION_ID"]
+
+
+def group_id() -> str:
+    return f"/subscriptions/{subscription()}/resourceGroups/{os.environ['AZURE_RESOURCE_GROUP']}"
+
+
+def account_name() -> str:
+    """The storage account. Such names are unique in all of Azure, so the subscription is part of it."""
+    return f"wholab{subscription()[:8]}"
+
+
+def account_id() -> str:
+    return f"{group_id()}/providers/Microsoft.Storage/storageAccounts/{account_name()}"
+
+
+def container_id(name: str) -> str:
+    return f"{account_id()}/blobServices/default/containers/{name}"
+
+
+def call(method: str, url: str, credential: str, body: Any = None, **headers: str) -> requests.Response:
+    """One call with a token."""
+    return requests.request(
+        method,
+        url,
+        json=body if not isinstance(body, bytes) else None,
+        data=body if isinstance(body, bytes) else None,
+        headers={"Authorization": f"Bearer {credential}", **headers},
+        timeout=PATIENCE,
+    )
+
+
+def arm(method: str, path: str, version: str, credential: str = "", body: Any = None) -> requests.Response:
+    """One call to Resource Manager, as the learner unless told."""
+    separator = "&" if "?" in path else "?"
+    url = f"{MANAGEMENT}{path}{separator}api-version={version}"
+    return call(method, url, credential or token(MANAGEMENT), body)
+
+
+def graph(path: str) -> list[dict[str, Any]]:
+    """What Microsoft Graph lists, as the learner."""
+    answer = call("GET", f"{GRAPH}/v1.0{path}", token(GRAPH))
+    answer.raise_for_status()
+    return list(answer.json()["value"])
+
+
+def sign_in(known: Mapping[str, str], resource: str = MANAGEMENT) -> requests.Response:
+    """What the sign-in host answers to an application's id and secret."""
+    url = f"https://login.microsoftonline.com/{known.get('tenant_id', '')}/oauth2/v2.0/token"
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": known.get("client_id", ""),
+        "client_secret": known.get("client_secret", ""),
+        "scope": f"{resource}/.default",
+    }
+    return requests.post(url, data=form, timeout=PATIENCE)
+
+
+def deployer(work: Work) -> str:
+    """The deployer's application has a service principal, and its secret signs in."""
+    identity(work, DEPLOYER, "deployer.json")
+    return f"{DEPLOYER}, an application with a service principal, whose secret signs in"
+
+
+def caller(work: Work) -> str:
+    """The same for the caller, with a secret that ends soon."""
+    found = identity(work, CALLER, "caller.json")
+    (application,) = graph(f"/applications?$filter=appId eq '{found['appId']}'")
+    days = max(_days(each) for each in application["passwordCredentials"])
+    if days > LONGEST:
+        raise Wrong(
+            f"a secret that is good for {days} days",
+            f"one that ends within {LONGEST}",
+            'addPassword takes "endDateTime" in "passwordCredential", such as "2026-12-01T00:00:00Z"',
+        )
+    return f"{CALLER}, whose secret signs in and ends within {LONGEST} days"
+
+
+def _days(secret: Mapping[str, str]) -> int:
+    """How many days a secret is good for."""
+    starts, ends = (datetime.fromisoformat(secret[name]) for name in ("startDateTime", "endDateTime"))
+    return (ends - starts).days
+
+
+def identity(work: Work, name: str, file: str) -> dict[str, Any]:
+    """The service principal of this name, whose credentials are in the file."""
+    expected = f"an application {name} with a service principal, and its secret in {shown(work, file)}"
+    applications = graph(f"/applications?$filter=displayName eq '{name}'")
+    if not applications:
+        raise NotAttempted(f"no application named {name}", expected)
+    if len(applications) > 1:
+        raise Wrong(f"{len(applications)} applications named {name}", "one: delete the others")
+    principals = graph(f"/servicePrincipals?$filter=appId eq '{applications[0]['appId']}'")
+    if not principals:
+        raise Wrong(
+            f"an application {name} without a service principal",
+            expected,
+            'POST /servicePrincipals with {"appId": ...} makes it: roles are given to it, not to the application',
+        )
+    known = credentials(work, file)
+    if known.get("client_id") != applications[0]["appId"]:
+        raise Wrong(f"the client_id {known.get('client_id')!r} in {shown(work, file)}", f"the appId of {name}")
+    answer = sign_in(known)
+    if not answer.ok:
+        raise Wrong(f"that {name} cannot sign in ({said(answer)})", "a secret that works")
+    return principals[0]
+
+
+def policy(work: Work) -> str:
+    """Each identity can do what it needs with the scores, and nothing with the customers."""
+    mine = signed_in(work)
+    if not any(assigned(each["id"]) for each in mine.values()):
+        raise NotAttempted("no role assigned to either of them", "one role each, on the container scores")
+    must = {
+        "list the scores": lambda: blob(mine[DEPLOYER], "GET", f"{SCORES}?restype=container&comp=list"),
+        "read the scores": lambda: blob(mine[DEPLOYER], "GET", f"{SCORES}/{BLOB}"),
+        "write scores": lambda: blob(mine[DEPLOYER], "PUT", f"{SCORES}/checked.csv", b"customer,score\n"),
+    }
+    for what, tried in must.items():
+        needs_allowed(DEPLOYER, what, tried())
+    needs_allowed(CALLER, "read the scores", blob(mine[CALLER], "GET", f"{SCORES}/{BLOB}"))
+    needs_denied(CALLER, "write scores", blob(mine[CALLER], "PUT", f"{SCORES}/refused.csv", b"x"))
+    for name, who in mine.items():
+        needs_denied(name, "read the customers", blob(who, "GET", f"{CUSTOMERS}/{PERSONAL}"))
+        needs_denied(name, "list the customers", blob(who, "GET", f"{CUSTOMERS}?restype=container&comp=list"))
+        needs_denied(name, "list the account's keys", arm_as(who, "POST", f"{account_id()}/listKeys", "2023-01-01"))
+        needs_denied(name, "give itself a role", give_itself(who))
+    return "8 calls that are refused and 4 that are not, each tried as the identity"
+
+
+def boundary(work: Work) -> str:
+    """A custom role in place of the built-in one, without deleting; and keys of the account that open nothing."""
+    mine = signed_in(work)
+    listed = arm("GET", f"{group_id()}/providers/Microsoft.Authorization/roleDefinitions", "2022-04-01")
+    made = [each for each in listed.json()["value"] if each["properties"]["roleName"] == ROLE]
+    if not made:
+        raise NotAttempted(
+            f"no role named {ROLE}", f"a custom role {ROLE}, given to {DEPLOYER} on the container {SCORES}"
+        )
+    given = {each["properties"]["roleDefinitionId"].rpartition("/")[2] for each in assigned(mine[DEPLOYER]["id"])}
+    if given != {made[0]["name"]}:
+        raise Wrong(f"{DEPLOYER} with {len(given)} roles", f"{ROLE} alone", "take the built-in role away: roles add up")
+    who = mine[DEPLOYER]
+    needs_allowed(DEPLOYER, "write scores", blob(who, "PUT", f"{SCORES}/checked.csv", b"customer,score\n"))
+    needs_allowed(DEPLOYER, "read the scores", blob(who, "GET", f"{SCORES}/{BLOB}"))
+    needs_denied(DEPLOYER, "delete a blob of scores", blob(who, "DELETE", f"{SCORES}/checked.csv"))
+    if may_delete(made[0]):
+        raise Wrong(f"a {ROLE} that may delete the container", f"notActions with {CONTAINERS}/delete")
+    needs_denied(DEPLOYER, "delete the container", arm_as(who, "DELETE", container_id(SCORES), "2023-01-01"))
+    account = arm("GET", account_id(), "2023-01-01").json()
+    if account["properties"]["allowSharedKeyAccess"]:
+        raise Wrong(
+            "an account whose keys open every container",
+            "allowSharedKeyAccess false",
+            'PATCH the account with {"properties": {"allowSharedKeyAccess": false}}',
+        )
+    return f"{DEPLOYER} writes and deletes nothing, and the account's keys open nothing"
+
+
+def denial(work: Work) -> str:
+    """The answers say who was denied what, and why; the Activity Log agrees."""
+    expected = "a list of three, each with who, action, resource and why"
+    answers = in_file(work, "answers.json")
+    if not isinstance(answers, list) or not answers:
+        raise NotAttempted("no answers", expected)
+    if len(answers) != 3 or not all(isinstance(each, dict) for each in answers):
+        raise Wrong(f"{len(answers)} answers", expected)
+    denied = {(each["caller"], action_of(each).lower(), each["resourceId"].lower()) for each in refusals(work)}
+    whys = dict(zip(wanted(work), WHYS, strict=True))
+    for number, each in enumerate(answers, 1):
+        for name in ("who", "action", "resource", "why"):
+            if not isinstance(each.get(name), str) or not each[name]:
+                raise Wrong(f"an answer {number} without {name}", expected)
+        at = (each["who"], each["action"].lower(), each["resource"].lower().rstrip("/"))
+        if at not in denied:
+            raise Wrong(
+                f"answer {number}: {each['who']} denied {each['action']}",
+                "a call that the Activity Log has as denied",
+                "the message has all three: the object id, the action and the scope, each between quotation marks",
+            )
+        why = whys.get((each["who"], each["action"].lower()))
+        if why is None:
+            raise Wrong(f"answer {number}, which is not one of the three attempts of this section", expected)
+        if each["why"] != why:
+            raise Wrong(f"answer {number} with the reason {each['why']!r}", "another one", REASONS[why])
+    if len({(each["who"], each["action"].lower()) for each in answers}) != 3:
+        raise Wrong("the same call twice", "each of the three attempts once")
+    return "three denials, each as the Activity Log has it, each with its reason"
+
+
+#: What tells one reason from another.
+REASONS = {
+    "no role": "none of its roles holds the action at all",
+    "another scope": "its role holds the action, but was given on another container",
+    "notActions": "its role holds the action by a wildcard and takes it off again",
+}
+
+
+def audit(work: Work) -> str:
+    """``denied.json`` has every denied call of the two identities that the Activity Log has."""
+    expected = "every denied call of the two, each with id, when, who and what"
+    listed = in_file(work, "denied.json")
+    if not isinstance(listed, list) or not listed:
+        raise NotAttempted("no denied calls", expected)
+    known = {each["eventDataId"]: each for each in refusals(work)}
+    for each in listed:
+        event = known.get(each.get("id")) if isinstance(each, dict) else None
+        if event is None:
+            raise Wrong(f"an entry that is no denied call of the two ({str(each)[:80]})", expected)
+        for name, truth in (("who", event["caller"]), ("what", action_of(event))):
+            if str(each.get(name, "")).lower() != truth.lower():
+                raise Wrong(f"the {name} {each.get(name)!r} of the event {each['id']}", repr(truth))
+    there = {each["id"] for each in listed}
+    # What was denied after the list was made, by checks too, need not be in it.
+    last = max(known[id]["eventTimestamp"] for id in there)
+    earlier = [each for each in known.values() if each["eventTimestamp"] <= last]
+    left = [each for each in earlier if each["eventDataId"] not in there]
+    late = set(wanted(work)) - {(each["caller"], action_of(each).lower()) for each in earlier}
+    if left or late:
+        missing = f"{action_of(left[0])} of {left[0]['caller']}" if left else "{1} of {0}".format(*sorted(late)[0])
+        hint = "answers come in pages, and the SDK's iterator reads them all"
+        raise Wrong(f"{len(there)} denied calls, without {missing}", expected, hint)
+    return f"all {len(there)} denied calls, as the Activity Log has them"
+
+
+def rotate(work: Work) -> str:
+    """The new secret signs in, the old one does not."""
+    expected = "a new secret in caller.json, and the one in caller-old.json removed"
+    old = in_file(work, "caller-old.json")
+    new = credentials(work, "caller.json")
+    if not isinstance(old, dict) or old.get("client_secret") == new.get("client_secret"):
+        raise NotAttempted("the same secret as before", expected)
+    answer = sign_in(new)
+    if not answer.ok:
+        raise Wrong(f"a new secret that does not work ({said(answer)})", expected)
+    if sign_in(old).ok:
+        raise Wrong("an old secret that still works", expected, "removePassword takes the keyId of the old one")
+    return "a new secret that signs in, and an old one that is refused"
+
+
+def cleanup(work: Work) -> str:
+    """Nothing of the lab is left, and there was something once."""
+    kept = [
+        f"the application {name}"
+        for name in (DEPLOYER, CALLER)
+        if graph(f"/applications?$filter=displayName eq '{name}'")
+    ]
+    listed = arm("GET", f"{group_id()}/providers/Microsoft.Authorization/roleDefinitions", "2022-04-01").json()["value"]
+    kept += [f"the role {ROLE}" for each in listed if each["properties"]["roleName"] == ROLE]
+    there = arm("GET", account_id(), "2023-01-01").ok
+    kept += [f"the storage account {account_name()}"] if there else []
+    if kept:
+        untouched = len(kept) == 4
+        raise (NotAttempted if untouched else Wrong)(f"{', '.join(kept)} still there", "nothing of this lab")
+    made = [each for each in events(f"resourceUri eq '{account_id()}'") if action_of(each).endswith("/write")]
+    if not made:
+        raise NotAttempted("no trace of the storage account", "one that was used and then deleted")
+    return "no application, no role and no storage account of this lab left"
+
+
+# -- what the checks share -----------------------------------------------------------------------------------------
+
+
+def signed_in(work: Work) -> dict[str, dict[str, Any]]:
+    """Both service principals with their credentials (``known``); raises where there is none yet."""
+    found = {}
+    for name, file in ((DEPLOYER, "deployer.json"), (CALLER, "caller.json")):
+        found[name] = {**identity(work, name, file), "known": credentials(work, file)}
+    if not arm("GET", account_id(), "2023-01-01").ok:
+        raise NotAttempted(f"no storage account {account_name()}", "the one that section 3 makes")
+    return found
+
+
+def blob(who: Mapping[str, Any], method: str, path: str, body: bytes | None = None) -> requests.Response:
+    """One call to the account's blobs as an identity."""
+    url = f"https://{account_name()}.blob.core.windows.net/{path}"
+    headers = {"x-ms-version": "2023-11-03", **({"x-ms-blob-type": "BlockBlob"} if method == "PUT" else {})}
+    return call(method, url, sign_in(who["known"], STORAGE).json()["access_token"], body, **headers)
+
+
+def arm_as(who: Mapping[str, Any], method: str, path: str, version: str, body: Any = None) -> requests.Response:
+    """One call to Resource Manager as an identity."""
+    return arm(method, path, version, sign_in(who["known"]).json()["access_token"], body)
+
+
+def give_itself(who: Mapping[str, Any]) -> requests.Response:
+    """An identity's attempt to be the account's owner."""
+    owner = "8e3af657-a8ff-443c-a75c-2fe8c4bcb635"
+    definition = f"/subscriptions/{subscription()}/providers/Microsoft.Authorization/roleDefinitions/{owner}"
+    path = f"{account_id()}/providers/Microsoft.Authorization/roleAssignments/{uuid.uuid4()}"
+    body = {"properties": {"roleDefinitionId": definition, "principalId": who["id"]}}
+    return arm_as(who, "PUT", path, "2022-04-01", body)
+
+
+def needs_allowed(name: str, what: str, answer: requests.Response) -> None:
+    if not answer.ok:
+        raise Wrong(f"that {name} cannot {what} ({said(answer)})", f"that {name} can")
+
+
+def needs_denied(name: str, what: str, answer: requests.Response) -> None:
+    if answer.ok:
+        raise Wrong(f"that {name} can {what}", f"that {name} cannot", "a role that is narrower, or a scope that is")
+    if answer.status_code != 403:
+        raise Wrong(f"that {name} got {said(answer)} when it tried to {what}", "that it is denied")
+
+
+def may_delete(role: Mapping[str, Any]) -> bool:
+    """Whether a role may delete containers, so that the check need not try it."""
+    return any(roles.allows(each, f"{CONTAINERS}/delete") for each in role["properties"]["permissions"])
+
+
+def assigned(principal: str) -> list[dict[str, Any]]:
+    """The role assignments of a principal, at any scope."""
+    path = f"/subscriptions/{subscription()}/providers/Microsoft.Authorization/roleAssignments"
+    answer = arm("GET", f"{path}?$filter=principalId eq '{principal}'", "2022-04-01")
+    answer.raise_for_status()
+    return list(answer.json()["value"])
+
+
+def wanted(work: Work) -> list[tuple[str, str]]:
+    """Who and what the three attempts of section 7 were, in the order of their reasons."""
+    mine = {
+        name: identity(work, name, file)["id"] for name, file in ((CALLER, "caller.json"), (DEPLOYER, "deployer.json"))
+    }
+    return [
+        (mine[CALLER], "microsoft.authorization/roleassignments/write"),
+        (mine[DEPLOYER], f"{CONTAINERS}/write".lower()),
+        (mine[DEPLOYER], f"{CONTAINERS}/delete".lower()),
+    ]
+
+
+def refusals(work: Work) -> list[dict[str, Any]]:
+    """The denied calls of the two identities in the Activity Log."""
+    mine = {who for who, _ in wanted(work)}
+    group = os.environ["AZURE_RESOURCE_GROUP"]
+    found = events(f"resourceGroupName eq '{group}' and status eq 'Failed'")
+    return [each for each in found if each["caller"] in mine and each["subStatus"]["value"] == "Forbidden"]
+
+
+def events(condition: str) -> list[dict[str, Any]]:
+    """The events of the Activity Log that a filter chooses."""
+    since = datetime.now(UTC) - timedelta(days=1)
+    query = f"$filter=eventTimestamp ge '{since:%Y-%m-%dT%H:%M:%SZ}' and {condition}"
+    path = f"/subscriptions/{subscription()}/providers/Microsoft.Insights/eventtypes/management/values?{query}"
+    answer = arm("GET", path, "2015-04-01")
+    found: list[dict[str, Any]] = []
+    while True:
+        answer.raise_for_status()
+        page = answer.json()
+        found += page["value"]
+        if not page.get("nextLink"):
+            return found
+        answer = call("GET", page["nextLink"], token(MANAGEMENT))
+
+
+def action_of(event: Mapping[str, Any]) -> str:
+    return str(event["authorization"]["action"])
+
+
+def credentials(work: Work, file: str) -> dict[str, str]:
+    """An application's tenant, id and secret, as the task keeps them."""
+    found = in_file(work, file)
+    expected = "tenant_id, client_id and client_secret"
+    if not isinstance(found, dict):
+        raise NotAttempted(f"no {shown(work, file)}", expected)
+    for name in ("tenant_id", "client_id", "client_secret"):
+        if not isinstance(found.get(name), str) or not found[name]:
+            raise Wrong(f"a {shown(work, file)} without {name}", expected)
+    return found
+
+
+def in_file(work: Work, name: str) -> Any:
+    """What a JSON file in ``build`` holds; None where there is none."""
+    file = work.folder / "build" / name
+    if not file.is_file():
+        return None
+    try:
+        return json.loads(file.read_text())
+    except ValueError as error:
+        raise Wrong(f"a {shown(work, name)} that is no JSON ({error})", "JSON") from None
+
+
+def shown(work: Work, name: str) -> str:
+    return f"{work.folder.name}/build/{name}"
+
+
+def said(answer: requests.Response) -> str:
+    """What Azure answered, in one line."""
+    try:
+        body = answer.json()
+        error = body.get("error")
+        message = error["message"] if isinstance(error, dict) else body.get("error_description", "")
+    except ValueError:
+        message = answer.headers.get("x-ms-error-code") or answer.text
+    return f"{answer.status_code} {message.partition(' Trace ID')[0][:300]}"
