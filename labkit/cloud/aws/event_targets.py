@@ -60,19 +60,24 @@ def send(place: Place, rule: Rule, target: Mapping[str, Any], event: Mapping[str
     elif kind == "events":
         _put_event(place, rule, target, event)
     elif kind == "lambda":
-        _check(place, lambda_permissions.policy_of(place, arn), "lambda:InvokeFunction", arn, rule)
+        _check(place, lambda_permissions.policy_of(place, arn), "lambda:InvokeFunction", arn, rule, target)
         lambda_invoke.queue(place, reference(place, arn), content.encode())
     elif kind == "sqs":
         _send_message(place, rule, target, event, content)
     elif kind == "sns":
         topic = sns_state.find(place, arn)
-        _check(place, sns_state.policy_of(place, arn), "sns:Publish", arn, rule)
+        _check(place, sns_state.policy_of(place, arn), "sns:Publish", arn, rule, target)
         sns_delivery.publish(place, topic, sns_delivery.Notification(content))
     else:
         _write_log(place, rule, arn, content)
 
 
-def _check(place: Place, policy: str | None, action: str, resource: str, rule: Rule) -> None:
+def _check(place: Place, policy: str | None, action: str, resource: str, rule: Rule, target: Mapping[str, Any]) -> None:
+    """Raises unless the target's role, or without one the policy on the resource, lets EventBridge in."""
+    if role := target.get("RoleArn"):
+        key = service_calls.assume(place, role, SERVICE, rule.name[:64], rule.arn)
+        service_calls.authorize(place, key, action, resource)
+        return
     if not service_calls.may(policy, SERVICE, action, resource, rule.arn, place.account):
         raise AwsError("AccessDenied", f"{SERVICE} is not authorized to perform {action} on {resource}.", 403)
 
@@ -108,7 +113,7 @@ def _put_event(place: Place, rule: Rule, target: Mapping[str, Any], event: Mappi
 
 def _send_message(place: Place, rule: Rule, target: Mapping[str, Any], event: Mapping[str, Any], content: str) -> None:
     queue = sqs_state.find(place, target["Arn"])
-    _check(place, queue.settings.get("Policy"), "sqs:SendMessage", queue.arn, rule)
+    _check(place, queue.settings.get("Policy"), "sqs:SendMessage", queue.arn, rule, target)
     group = (target.get("SqsParameters") or {}).get("MessageGroupId", "")
     deduplication = str(event["id"]) if queue.fifo else ""
     queue.send(content, {}, SERVICE, group=_dynamic(group, event), deduplication=deduplication)

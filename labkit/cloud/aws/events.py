@@ -44,8 +44,8 @@ SHAPE_ONLY = frozenset(("ListTagsForResource", "TagResource", "UntagResource"))
 NOTES = {
     "CreateEventBus": "no partner sources, no encryption with KMS, no dead-letter queue of its own",
     "PutRule": "the whole pattern language; of AWS's own services, SageMaker alone sends events",
-    "PutTargets": "functions, queues, topics, log groups, buses and SageMaker's pipelines; the role of a target is for "
-    "the last two, the others let EventBridge in by their own policies",
+    "PutTargets": "functions, queues, topics, log groups, buses and SageMaker's pipelines; as the target's role "
+    "where it has one, else by leave of the target's own policy",
 }
 
 

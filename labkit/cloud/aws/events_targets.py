@@ -61,8 +61,8 @@ def _check(call: Call, target: Mapping[str, Any]) -> None:
             raise part_of(call, name)
     if kind in event_targets.BY_ROLE and not target.get("RoleArn"):
         raise invalid(f"RoleArn is required for target {arn}.")
-    if kind not in event_targets.BY_ROLE and target.get("RoleArn"):
-        raise part_of(call, f"a RoleArn on targets like {arn}: the target's own policy lets EventBridge in")
+    if kind == "logs" and target.get("RoleArn"):
+        raise part_of(call, "a RoleArn on log groups: a resource policy of CloudWatch Logs lets EventBridge in")
     if sum(name in target for name in _INPUTS) > 1:
         raise invalid(f"Only one of Input, InputPath, or InputTransformer must be provided for target {id}.")
     if "Input" in target:

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import platform
+import shutil
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -119,6 +120,11 @@ class Instances:
             self._place.cloud.identities.release(environment.token)
         return Run(answer, outcome.ending != "succeeded", self._version.number, outcome.seconds, log[-TAIL:])
 
+    @property
+    def busy(self) -> int:
+        """How many events are being answered."""
+        return self._function.busy
+
     def close(self, *, now: bool = False) -> None:
         """Ends the instances, those that answer an event after they have unless ``now``."""
         if now:
@@ -126,9 +132,11 @@ class Instances:
         else:
             self._function.retire()
         with self._lock:
-            environments = list(self._environments.values()) if now or not self._function.busy else []
+            environments = list(self._environments.values()) if now or not self.busy else []
         for each in environments:
             self._place.cloud.identities.release(each.token)
+        if now or not self.busy:
+            shutil.rmtree(self._tmp, ignore_errors=True)
 
     def _answer(self, outcome: Outcome, request_id: str) -> tuple[bytes, str, str]:
         """What the caller gets, the line that Lambda writes about a fault, and the end of its report."""

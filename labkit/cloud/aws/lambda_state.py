@@ -84,6 +84,9 @@ def discard(version: Version, *, now: bool = False) -> None:
     """Ends a version's instances, those that answer an event after they have unless ``now``; removes its code."""
     if version.instances is not None:
         version.instances.close(now=now)
+        if version.instances.busy and not now:
+            # What still answers may yet import from it; it goes with the clouds.
+            return
     shutil.rmtree(version.folder, ignore_errors=True)
 
 

@@ -163,6 +163,16 @@ def test_another_bus(events: EventWorld, bridge: Any) -> None:
     assert error(bridge.delete_event_bus, Name=name) == (400, "ValidationException", message)
 
 
+def test_a_target_with_a_role(events: EventWorld, bridge: Any) -> None:
+    url = events.queue()
+    may = events.role("events.amazonaws.com", allow("sqs:SendMessage", resource=events.queue_arn(url)), name="may")
+    may_not = events.role("events.amazonaws.com", name="may-not")
+    target = {"Arn": events.queue_arn(url), "InputPath": "$.detail"}
+    rule(events, bridge, {}, {**target, "RoleArn": may}, {**target, "RoleArn": may_not})
+    put(bridge, {"n": 1}, Source=events.name)
+    assert bodies(events, url) == ['{"n": 1}']
+
+
 def test_a_delivery_that_is_denied_is_buried(events: EventWorld, bridge: Any, client: Callable[[str], Any]) -> None:
     closed = events.queue()
     dead, dead_arn = queue(events, "dead")
