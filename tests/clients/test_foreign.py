@@ -70,3 +70,12 @@ def test_a_strangers_pipelines_in_azure():
     done = subprocess.run(command, capture_output=True, text=True, timeout=230)
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("300 predictions equal\n")
+
+
+@pytest.mark.timeout(400)
+def test_a_strangers_pipeline_registers_the_model_that_its_scripts_make_by_hand():
+    script, data = str(HERE / "foreign_aws_pipelines.py"), str(HERE.parents[1] / "data" / "churn.csv")
+    command = [sys.executable, "-m", "labkit", "exec", "--fresh", "--", "python", script, data]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=390)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("1250 predictions equal\n")

@@ -111,6 +111,7 @@ def retry_pipeline_execution(call: Call, parameters: dict[str, Any]) -> dict[str
         execution.parallelism = parameters.get("ParallelismConfiguration", execution.parallelism)
         execution.modified_by = user_of(call)
     pipeline_execution.start(execution)
+    background.note(execution)
     return {"PipelineExecutionArn": execution.arn}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from labkit.cloud.aws import sagemaker_jobs as jobs
+from labkit.cloud.aws import sagemaker_job_requests as jobs
 from labkit.cloud.aws import sagemaker_processing_run
 from labkit.cloud.aws.errors import AwsError
 from labkit.cloud.aws.refusals import part_of
