@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from labkit.cloud.aws import service_calls
+from labkit.cloud.aws import lambda_event_config, service_calls
 from labkit.cloud.aws.background import Background, note
 from labkit.cloud.aws.errors import AwsError
 from labkit.cloud.aws.lambda_instances import Instances, Run
@@ -38,8 +38,6 @@ LARGEST_EVENT = 6_291_556
 LARGEST_ASYNC = 1_048_576
 #: Lab time until an event that nobody waits for is tried again, after its first and its second failure.
 RETRIES = (timedelta(minutes=1), timedelta(minutes=2))
-#: How long an event may wait for a free instance.
-OLDEST = timedelta(hours=6)
 
 
 def invoke(call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -170,9 +168,11 @@ def _try(event: _Queued) -> None:
     """Tries an event once; what follows from its failure is left to the lab's clock or to the dead letters."""
     place = event.place
     try:
+        function = get(place, event.named.name, event.named.qualifier)
+        most, oldest = lambda_event_config.of(function, event.named.qualifier)
         run = run_now(place, event.named, event.payload, event.request_id)
     except AwsError as error:
-        if error.code == "TooManyRequestsException" and event.waited < OLDEST:
+        if error.code == "TooManyRequestsException" and event.waited < timedelta(seconds=oldest):
             delay = min(timedelta(seconds=1) + event.waited, timedelta(minutes=5))
             event.waited += delay
             _later(event, delay)
@@ -180,8 +180,10 @@ def _try(event: _Queued) -> None:
     if not run.failed:
         return
     event.failures += 1
-    if event.failures <= len(RETRIES):
-        _later(event, RETRIES[event.failures - 1])
+    delay = RETRIES[min(event.failures, len(RETRIES)) - 1]
+    if event.failures <= most and event.waited + delay <= timedelta(seconds=oldest):
+        event.waited += delay
+        _later(event, delay)
         return
     fault = json.loads(run.payload)
     _bury(event, "200", str(fault.get("errorMessage", "")))

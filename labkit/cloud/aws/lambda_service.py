@@ -8,7 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from labkit.cloud.aws import lambda_functions, lambda_invoke, lambda_mappings, lambda_permissions, lambda_versions
+from labkit.cloud.aws import (
+    lambda_event_config,
+    lambda_functions,
+    lambda_invoke,
+    lambda_mappings,
+    lambda_permissions,
+    lambda_versions,
+)
 from labkit.cloud.aws.errors import AwsError
 from labkit.cloud.aws.lambda_state import CONCURRENCY, State
 from labkit.cloud.aws.place import Place
@@ -27,21 +34,25 @@ OPERATIONS: dict[str, Callable[[Call, dict[str, Any]], dict[str, Any] | None]] =
     "DeleteEventSourceMapping": lambda_mappings.delete_event_source_mapping,
     "DeleteFunction": lambda_functions.delete_function,
     "DeleteFunctionConcurrency": lambda_functions.delete_function_concurrency,
+    "DeleteFunctionEventInvokeConfig": lambda_event_config.delete,
     "GetAccountSettings": lambda_functions.get_account_settings,
     "GetAlias": lambda_versions.get_alias,
     "GetEventSourceMapping": lambda_mappings.get_event_source_mapping,
     "GetFunction": lambda_functions.get_function,
     "GetFunctionConcurrency": lambda_functions.get_function_concurrency,
+    "GetFunctionEventInvokeConfig": lambda_event_config.get,
     "GetFunctionConfiguration": lambda_functions.get_function_configuration,
     "GetPolicy": lambda_permissions.get_policy,
     "Invoke": lambda_invoke.invoke,
     "ListAliases": lambda_versions.list_aliases,
     "ListEventSourceMappings": lambda_mappings.list_event_source_mappings,
+    "ListFunctionEventInvokeConfigs": lambda_event_config.list_all,
     "ListFunctions": lambda_functions.list_functions,
     "ListTags": lambda_functions.list_tags,
     "ListVersionsByFunction": lambda_functions.list_versions_by_function,
     "PublishVersion": lambda_versions.publish_version,
     "PutFunctionConcurrency": lambda_functions.put_function_concurrency,
+    "PutFunctionEventInvokeConfig": lambda_event_config.put,
     "RemovePermission": lambda_permissions.remove_permission,
     "TagResource": lambda_functions.tag_resource,
     "UntagResource": lambda_functions.untag_resource,
@@ -49,6 +60,7 @@ OPERATIONS: dict[str, Callable[[Call, dict[str, Any]], dict[str, Any] | None]] =
     "UpdateEventSourceMapping": lambda_mappings.update_event_source_mapping,
     "UpdateFunctionCode": lambda_functions.update_function_code,
     "UpdateFunctionConfiguration": lambda_functions.update_function_configuration,
+    "UpdateFunctionEventInvokeConfig": lambda_event_config.update,
 }
 SHAPE_ONLY = frozenset(("ListTags", "TagResource", "UntagResource"))
 NOTES = {
@@ -57,6 +69,7 @@ NOTES = {
     "CreateFunction": "zip archives, also from S3; the runtimes of Python, each on this environment's own Python and "
     "packages; no layers, images, file systems, VPCs, SnapStart, tracing, JSON logs or code signing; a function's "
     "code lies in LAMBDA_TASK_ROOT, which is /var/task where the system allows private mounts; /tmp is the machine's",
+    "PutFunctionEventInvokeConfig": "no destinations",
     "GetFunction": "without the address to download the code from",
     "Invoke": f"{CONCURRENCY} events at once in an account; memory is what the process uses of its own",
 }

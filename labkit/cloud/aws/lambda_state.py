@@ -52,6 +52,7 @@ class LambdaFunction:
     versions: dict[str, Version] = field(default_factory=dict)
     aliases: dict[str, dict[str, Any]] = field(default_factory=dict)
     statements: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    event_configs: dict[str, dict[str, Any]] = field(default_factory=dict)
     policy_revision: str = ""
     reserved: int | None = None
     busy: int = 0

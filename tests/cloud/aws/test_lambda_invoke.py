@@ -269,3 +269,23 @@ def test_the_code_lies_where_lambda_puts_it(events: EventWorld, engine: Engine) 
     function = events.function("def handler(event, context): return __file__")
     told = json.loads(invoke(events, function)["Payload"])
     assert engine.jobs.refuses_mounts() or told == "/var/task/app.py"
+
+
+def test_how_often_an_event_is_tried_again(events: EventWorld, engine: Engine) -> None:
+    lambdas = events.client("lambda")
+    function = events.function("def handler(event, context): raise RuntimeError('always')")
+    assert error(lambdas.get_function_event_invoke_config, FunctionName=function)[:2] == (
+        404,
+        "ResourceNotFoundException",
+    )
+    made = lambdas.put_function_event_invoke_config(FunctionName=function, MaximumRetryAttempts=1)
+    assert (made["FunctionArn"], made["MaximumRetryAttempts"]) == (f"{function}:$LATEST", 1)
+    lambdas.update_function_event_invoke_config(FunctionName=function, MaximumEventAgeInSeconds=3600)
+    assert lambdas.get_function_event_invoke_config(FunctionName=function)["MaximumRetryAttempts"] == 1
+    invoke(events, function, InvocationType="Event")
+    due = f"event of Lambda function {events.name}-fn"
+    events.eventually(lambda: any(each.name == due for each in engine.clock._due))
+    assert [each.name for each in engine.clock.advance(timedelta(hours=1))].count(due) == 1
+    where = {"OnFailure": {"Destination": "arn:aws:sqs:us-east-1:123456789012:q"}}
+    told = error(lambdas.put_function_event_invoke_config, FunctionName=function, DestinationConfig=where)
+    assert told[:2] == (501, "NotImplementedException")
