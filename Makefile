@@ -31,8 +31,8 @@ lint: setup  ## checks style, types and pins
 	$(RUN) mypy labkit tools
 	$(RUN) tools.lock --check
 
-bench: setup  ## measures the local clouds beside plain servers
-	$(RUN) benchmarks
+bench: setup  ## measures kernels, clouds and course beside plain ones; QUICK=1 does a little of it
+	$(RUN) benchmarks $(if $(QUICK),--quick)
 
 release: setup  ## makes notebooks/ from solutions/
 	$(RUN) labkit release

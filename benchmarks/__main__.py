@@ -2,77 +2,32 @@
 
 Everything is measured from outside, through unmodified clients: the clouds are started as `labkit exec --fresh` starts
 them, and called with boto3, azure-ai-ml and google-cloud-aiplatform; the yardstick is the same model and inference
-code behind a bare uvicorn app, called with a `requests` session.
+code behind a bare uvicorn app, called with a `requests` session. A part that fails is named and the others go on; an
+interrupt leaves what was measured by then printed, and the document as it was.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import json
-import os
-import statistics
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import azure, bare, gcp
 from benchmarks.bare import HERE, ROOT
+from benchmarks.results import Line, judged, machine, table, write, written
 
-IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--requests", type=int, default=500, help="predictions per measurement (default 500)")
-    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if not arguments.inside:
-        command = ["-m", "benchmarks", "--inside", "--requests", str(arguments.requests)]
-        sys.exit(subprocess.call([sys.executable, "-m", "labkit", "exec", "--fresh", "--", sys.executable, *command]))
-    with tempfile.TemporaryDirectory() as folder:
-        rows = list(measure(Path(folder), arguments.requests))
-    width = max(len(what) for what, _, _ in rows)
-    for what, figure, ratio in rows:
-        print(f"{what:<{width}}  {figure:>14}  {ratio}")
-
-
-def measure(folder: Path, count: int) -> Any:
-    yield from clouds()
-    records = train(folder)
-    deploy_seconds, invoke = deploy(folder, records)
-    yield "deploy to first prediction, imports warm", f"{deploy_seconds:.2f} s", "at most 1 s"
-    yield from predictions(folder, records, invoke, count)
-    yield from azure.measure(folder, records, count)
-    yield from gcp.measure(folder, count)
-    yield from proxied_bodies()
-
-
-def clouds() -> Any:
-    import psutil
-
-    from labkit.cloud.state import Lab
-
-    with tempfile.TemporaryDirectory() as state:
-        environment = {**os.environ, "LABKIT_STATE": state}
-        started = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "labkit", "up"], env=environment, check=True, stdout=subprocess.DEVNULL)
-        seconds = time.perf_counter() - started
-        server = psutil.Process(json.loads((Path(state) / "server.json").read_text())["pid"])
-        time.sleep(6)  # the usual imports go on in the background: the memory is measured with them done
-        memory = sum(p.memory_full_info().pss for p in [server, *server.children(recursive=True)]) / 2**20
-        subprocess.run([sys.executable, "-m", "labkit", "down"], env=environment, check=True, stdout=subprocess.DEVNULL)
-        del Lab
-    yield "labkit up, from nothing to ready", f"{seconds:.2f} s", "at most 2 s"
-    yield "memory of the clouds, every process", f"{memory:.0f} MB", "at most 300 MB"
+DOCUMENT = ROOT / "docs" / "performance.md"
 
 
 def train(folder: Path) -> list[dict[str, Any]]:
+    """Leaves the churn pipeline and its inference code in the folder; returns customers to ask about."""
     import joblib
     import pandas as pd
     from sklearn.compose import make_column_selector, make_column_transformer
@@ -90,74 +45,120 @@ def train(folder: Path) -> list[dict[str, Any]]:
     model.fit(features, churned)
     joblib.dump(model, folder / "model.joblib")
     (folder / "inference.py").write_bytes((HERE / "inference.py").read_bytes())
-    return json.loads(features.head(100).to_json(orient="records"))
+    customers: list[dict[str, Any]] = json.loads(features.head(100).to_json(orient="records"))
+    return customers
 
 
-def deploy(folder: Path, records: list[dict[str, Any]]) -> tuple[float, Callable[[bytes], bytes]]:
-    import boto3
+def _aws(quick: bool) -> Iterator[Line]:
+    from benchmarks import aws
 
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w:gz") as tar:
-        tar.add(folder / "model.joblib", "model.joblib")
-        tar.add(folder / "inference.py", "code/inference.py")
-    s3, iam = boto3.client("s3"), boto3.client("iam")
-    sagemaker, runtime = boto3.client("sagemaker"), boto3.client("sagemaker-runtime")
-    s3.create_bucket(Bucket="bench-models")
-    s3.put_object(Bucket="bench-models", Key="model.tar.gz", Body=archive.getvalue())
-    trust = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
-    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
-    role = iam.create_role(RoleName="bench", AssumeRolePolicyDocument=document)["Role"]["Arn"]
-
-    def invoke(body: bytes, name: str = "bench-1") -> bytes:
-        return runtime.invoke_endpoint(EndpointName=name, ContentType="application/json", Body=body)["Body"].read()
-
-    one = json.dumps(records[:1]).encode()
-    seconds = 0.0
-    for number in (0, 1):  # the first pays for the imports
-        name = f"bench-{number}"
-        started = time.perf_counter()
-        container = {"Image": IMAGE, "ModelDataUrl": "s3://bench-models/model.tar.gz"}
-        sagemaker.create_model(ModelName=name, PrimaryContainer=container, ExecutionRoleArn=role)
-        variant = {"VariantName": "all", "ModelName": name, "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
-        sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
-        sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
-        sagemaker.get_waiter("endpoint_in_service").wait(EndpointName=name)
-        invoke(one, name)
-        seconds = time.perf_counter() - started
-    return seconds, invoke
+    with tempfile.TemporaryDirectory() as folder:
+        yield from aws.measure(Path(folder), train(Path(folder)), quick)
 
 
-def predictions(folder: Path, records: list[dict[str, Any]], invoke: Callable[[bytes], bytes], count: int) -> Any:
-    bodies = [json.dumps([record]).encode() for record in records]
-    with bare.app(folder) as post:
-        assert post(bodies[0]) == invoke(bodies[0])
-        calls = {bare.LABEL: post, "invoke_endpoint, boto3": invoke}
-        yield from bare.compared(bare.in_turns(calls, bodies, count), "at most 2 x")
+def _azure(quick: bool) -> Iterator[Line]:
+    from benchmarks import azure
+
+    with tempfile.TemporaryDirectory() as folder:
+        yield from azure.measure(Path(folder), train(Path(folder)), quick)
 
 
-def proxied_bodies() -> Any:
-    """A PUT through the gateway against a HEAD: a delayed acknowledgement would make it 40 ms longer."""
-    import boto3
+def _gcp(quick: bool) -> Iterator[Line]:
+    from benchmarks import gcp
 
-    s3 = boto3.client("s3")
-    times: dict[str, list[float]] = {"head": [], "put": []}
-    for number in range(100):
-        for name, call in (
-            ("head", lambda: s3.head_object(Bucket="bench-models", Key="model.tar.gz")),
-            ("put", lambda: s3.put_object(Bucket="bench-models", Key="small", Body=b"x" * 1024)),
-        ):
-            started = time.perf_counter()
-            call()
-            if number >= 10:
-                times[name].append(time.perf_counter() - started)
-    head, put = (statistics.median(times[name]) for name in ("head", "put"))
-    yield "S3 HeadObject through the gateway, median", f"{1000 * head:.2f} ms", "1"
-    yield (
-        "S3 PutObject of 1 KB, median",
-        f"{1000 * put:.2f} ms",
-        f"{put / head:.2f} x HeadObject (a stall would be 40 ms)",
+    with tempfile.TemporaryDirectory() as folder:
+        yield from gcp.measure(Path(folder), quick)
+
+
+def _clouds(quick: bool) -> Iterator[Line]:
+    from benchmarks import clouds
+
+    yield from clouds.measure(quick)
+
+
+def _kernels(quick: bool) -> Iterator[Line]:
+    from benchmarks import kernels
+
+    yield from kernels.measure(quick)
+
+
+def _course(quick: bool) -> Iterator[Line]:
+    from benchmarks import course
+
+    yield from course.measure(quick)
+
+
+#: Each part is measured in a process of its own, on clouds of its own.
+PARTS: Mapping[str, Callable[[bool], Iterator[Line]]] = {
+    "clouds": _clouds,
+    "kernels": _kernels,
+    "course": _course,
+    "azure": _azure,
+    "gcp": _gcp,
+    "aws": _aws,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a minute of it, to see that everything can be measured")
+    parser.add_argument("--part", choices=PARTS, action="append", help="only this part; may be given again")
+    parser.add_argument("--no-write", action="store_true", help="leave docs/performance.md as it is")
+    parser.add_argument("--inside", choices=PARTS, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.inside:
+        for line in PARTS[chosen.inside](chosen.quick):
+            print(json.dumps(asdict(line)), flush=True)
+        return 0
+    on, lines, failed = machine(), [], []
+    try:
+        for part in chosen.part or PARTS:
+            started = time.monotonic()
+            for line in _measured(part, chosen.quick, failed):
+                lines.append(line)
+                _show(line)
+            print(f"    ({part}: {time.monotonic() - started:.0f} s)", file=sys.stderr, flush=True)
+    except KeyboardInterrupt:
+        failed.append("interrupted")
+    whole = not (failed or chosen.quick or chosen.part)
+    print(f"\n{table(lines)}")
+    if whole and not chosen.no_write:
+        from benchmarks.plots import draw
+
+        write(lines, on, DOCUMENT, draw(lines, DOCUMENT.parent / "images"))
+        print(f"Written to {DOCUMENT.relative_to(ROOT)}, its JSON beside it and pictures in docs/images.")
+    if failed:
+        print(f"Not measured to the end: {', '.join(failed)}.", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _show(line: Line) -> None:
+    ratio = "" if line.ratio is None else f"  {line.ratio:.2f} x {line.against}"
+    print(f"{line.part}: {line.what}: {written(line)}{ratio}  {judged(line)}".rstrip(), file=sys.stderr, flush=True)
+
+
+def _measured(part: str, quick: bool, failed: list[str]) -> Iterator[Line]:
+    """The lines of a part, as they come from its process."""
+    command = [sys.executable, "-m", "benchmarks", "--inside", part, *(["--quick"] if quick else [])]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "labkit", "exec", "--fresh", "--", *command], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
+    assert process.stdout is not None
+    try:
+        for text in process.stdout:
+            if text.startswith('{"part"'):
+                yield Line(**json.loads(text))
+        if process.wait():
+            failed.append(part)
+    except BaseException:
+        process.terminate()
+        process.wait(30)
+        raise
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        sys.exit(main())
+    except BrokenPipeError:
+        traceback.print_exc()
+        sys.exit(1)

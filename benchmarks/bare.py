@@ -12,14 +12,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.results import Line
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 LABEL = "bare uvicorn app, requests session"
 #: Calls of one kind before it is the next kind's turn.
-TURN = 50
+TURN = 25
+#: Clients at once.
+CLIENTS = (1, 8, 32)
 
 Call = Callable[[bytes], bytes]
-Row = tuple[str, str, str]
 
 
 @contextmanager
@@ -27,8 +30,14 @@ def app(folder: Path) -> Iterator[Call]:
     """Starts the app over the model in ``folder`` and gives what posts a body to it."""
     import requests
 
-    session = requests.Session()
-    session.trust_env = False
+    local = threading.local()
+
+    def post(body: bytes) -> bytes:
+        if not hasattr(local, "session"):
+            local.session = requests.Session()
+            local.session.trust_env = False
+        return bytes(local.session.post(address, data=body, headers={"Content-Type": "application/json"}).content)
+
     # One thread for the numerical libraries, as a replica has: on a busy machine more of them only wait for each other.
     environment = {**os.environ, "BENCH_MODEL": str(folder), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "uvicorn", "--port", "0", "--no-access-log", "benchmarks.uvicorn_app:app"]
@@ -39,7 +48,7 @@ def app(folder: Path) -> Iterator[Call]:
                 line.split("running on ")[1].split()[0] for line in server.stderr or () if "running on" in line
             )
             rest.start()
-            yield lambda body: session.post(address, data=body, headers={"Content-Type": "application/json"}).content
+            yield post
         finally:
             server.terminate()
             if rest.is_alive():
@@ -51,19 +60,58 @@ def in_turns(calls: Mapping[str, Call], bodies: Sequence[bytes], count: int) -> 
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(max(count // TURN, 1)):
         for name, call in calls.items():
-            for number in range(TURN):
+            for number in range(min(TURN, count)):
                 started = time.perf_counter()
                 call(bodies[number % len(bodies)])
                 times[name].append(time.perf_counter() - started)
     return times
 
 
-def compared(times: Mapping[str, Sequence[float]], limit: str = "") -> Iterator[Row]:
-    """Rows on each call: its median beside the yardstick's, its p99, and how many there are in a second."""
-    yardstick = statistics.median(times[LABEL])
+def at_once(call: Call, bodies: Sequence[bytes], clients: int, count: int) -> float:
+    """Predictions in a second by as many clients at once, each a thread; ``count`` in all."""
+    each = max(count // clients, 1)
+    begin = threading.Barrier(clients + 1)
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            call(bodies[0])  # the thread's connection is made before
+            begin.wait()
+            for number in range(each):
+                call(bodies[number % len(bodies)])
+        except BaseException as error:
+            failed.append(error)
+            begin.abort()
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    begin.wait(60)
+    started = time.perf_counter()
+    for thread in threads:
+        thread.join()
+    if failed:
+        raise failed[0]
+    return clients * each / (time.perf_counter() - started)
+
+
+def compared(
+    part: str, calls: Mapping[str, Call], bodies: Sequence[bytes], count: int, limited: Sequence[str] = ()
+) -> Iterator[Line]:
+    """Lines on each call beside the yardstick's: one client's median and p99, and many clients' predictions a second.
+
+    The calls named in ``limited`` have the budget's limit, twice the yardstick.
+    """
+    times = in_turns(calls, bodies, count)
+    middle = {name: 1000 * statistics.median(taken) for name, taken in times.items()}
     for name, taken in times.items():
-        middle = statistics.median(taken)
-        ratio = "1" if name == LABEL else f"{middle / yardstick:.2f} x uvicorn" + (f", {limit}" if limit else "")
-        yield f"one prediction, median: {name}", f"{1000 * middle:.2f} ms", ratio
-        yield f"one prediction, p99: {name}", f"{1000 * statistics.quantiles(taken, n=100)[98]:.2f} ms", ""
-        yield f"predictions per second, one client: {name}", f"{len(taken) / sum(taken):.0f}", ""
+        ratio = None if name == LABEL else middle[name] / middle[LABEL]
+        limit = 2.0 if name in limited else None
+        yield Line(part, f"one prediction, median: {name}", middle[name], "ms", ratio, "uvicorn", limit)
+        yield Line(part, f"one prediction, p99: {name}", 1000 * statistics.quantiles(taken, n=100)[98], "ms")
+    for clients in CLIENTS:
+        rates = {name: at_once(call, bodies, clients, max(count, clients)) for name, call in calls.items()}
+        for name, rate in rates.items():
+            ratio = None if name == LABEL else rates[LABEL] / rate
+            what = f"{clients} clients: {name}"
+            yield Line(part, what, rate, "1/s", ratio, "uvicorn's time", None, name, clients)
