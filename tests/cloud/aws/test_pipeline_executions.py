@@ -17,6 +17,7 @@ from labkit.cloud.aws.place import Place
 from labkit.cloud.engine import Engine
 from labkit.cloud.engine.events import Event
 from tests.cloud.aws import in_process
+from tests.cloud.aws.event_world import EventWorld
 from tests.cloud.aws.pipeline_world import Pipelines
 from tests.cloud.aws.sagemaker_world import DOUBLER, IMAGE
 
@@ -257,7 +258,6 @@ def test_a_selected_step_takes_the_others_results(pipelines: Pipelines) -> None:
 
 def test_train_make_a_model_transform_and_register(pipelines: Pipelines) -> None:
     pipelines.upload("in/a.json", b"[[1, 2]]")
-    pipelines.sm.create_model_package_group(ModelPackageGroupName=pipelines.name("group"))
     script = "import shutil; shutil.copytree('/opt/ml/input/data/code2', '/opt/ml/model/code')"
     pipelines.upload("serve/inference.py", DOUBLER.encode())
     train = pipelines.training(script, inputs={"code2": f"s3://{pipelines.bucket}/serve/"})
@@ -387,3 +387,43 @@ def test_a_service_starts_an_execution_as_a_role(pipelines: Pipelines, cloud: Aw
     key = service_calls.assume(place, weak, "sagemaker.amazonaws.com", "schedule")
     with pytest.raises(AwsError, match="not authorized to perform: sagemaker:StartPipelineExecution"):
         sagemaker_executions.start_as(place, key, {"PipelineName": pipeline}, "scheduler.amazonaws.com")
+
+
+COUNT = """
+def handler(event, context):
+    if event.get("rows") == "none":
+        raise ValueError("no rows")
+    return {"count": len(event["rows"]), "note": "counted", "unasked": 1}
+"""
+
+
+def test_a_function_as_a_step(pipelines: Pipelines, events: EventWorld) -> None:
+    function = events.function(COUNT)
+    outputs = [{"OutputName": "count", "OutputType": "Integer"}, {"OutputName": "note", "OutputType": "String"}]
+    count = {
+        **step("Count", "Lambda", {"rows": {"Get": "Parameters.Rows"}}),
+        "FunctionArn": function,
+        "OutputParameters": outputs,
+    }
+    test = {
+        "Type": "GreaterThan",
+        "LeftValue": {"Get": "Steps.Count.OutputParameters['count']"},
+        "RightValue": 2,
+    }
+    enough = step("Enough", "Condition", {"Conditions": [test], "IfSteps": [mark(pipelines, "Many")], "ElseSteps": []})
+    pipeline = pipelines.pipeline(
+        "counted", [count, enough], [{"Name": "Rows", "Type": "String", "DefaultValue": "abc"}]
+    )
+    first = pipelines.execute(pipeline)
+    assert pipelines.statuses(first) == dict.fromkeys(("Count", "Enough", "Many"), "Succeeded")
+    assert pipelines.steps(first)["Count"]["Metadata"]["Lambda"] == {
+        "Arn": function,
+        "OutputParameters": [{"Name": "count", "Value": "3"}, {"Name": "note", "Value": "counted"}],
+    }
+    second = pipelines.execute(pipeline, {"Rows": "x"})
+    assert pipelines.statuses(second) == dict.fromkeys(("Count", "Enough"), "Succeeded")
+    third = pipelines.execute(pipeline, {"Rows": "none"})
+    assert pipelines.statuses(third) == {"Count": "Failed"}
+    reason = pipelines.steps(third)["Count"]["FailureReason"]
+    assert reason.startswith("ClientError: Received error from lambda function. ")
+    assert "ValueError" in reason

@@ -94,6 +94,15 @@ def test_a_job_runs_its_command_in_its_folder_and_environment(run, tmp_path, env
 
 
 @pytest.mark.parametrize(
+    ("env", "threads"), [({}, str(max((os.cpu_count() or 1) // 2, 1))), ({"OMP_NUM_THREADS": "7"}, "7")]
+)
+def test_a_job_leaves_half_the_processors_to_others_unless_told(run, env, threads):
+    ran = run("python", "-c", "import os; print(os.environ['OMP_NUM_THREADS'])", env=env)
+    assert ran.ended().state == "Succeeded"
+    assert ran.lines == [threads]
+
+
+@pytest.mark.parametrize(
     ("command", "code", "reason"),
     [
         (["python", "-c", "raise SystemExit(7)"], 7, "It ended with exit code 7."),
