@@ -77,7 +77,11 @@ def place_of(cloud: AzureCloud, workspace_id: str, uri: str) -> Place:
     if isinstance(target, Target) and target.service == "blob":
         resource = storage_accounts.find(cloud, target.name)
         if resource is None:
-            raise AzureError("UserError", f"The storage account {target.name} of {uri} does not exist.", 400)
+            message = (
+                f"The storage account {target.name} of {uri} does not exist. Public accounts of the internet are out "
+                "of reach for the local clouds: upload the data to a datastore."
+            )
+            raise AzureError("UserError", message, 400)
         container, _, path = unquote(parts.path).lstrip("/").partition("/")
         return Place(resource.state, container, _clean(path))
     if uri.startswith(("runs:", "azureml://jobs/", "azureml://registries/")):

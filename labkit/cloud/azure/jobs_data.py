@@ -29,7 +29,7 @@ from labkit.cloud.azure.runs import Made, Run
 from labkit.cloud.engine import mounts
 from labkit.cloud.engine.access import Caller
 from labkit.cloud.engine.audit import Event
-from labkit.cloud.engine.errors import CloudError
+from labkit.cloud.engine.errors import CloudError, Denied
 
 _BLOBS = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs"
 
@@ -174,8 +174,7 @@ class Delivery:
         resource = (
             f"{account.id if account else ''}/blobServices/default/containers/{place.container}/blobs/{place.path}"
         )
-        if not self._has_credentials(uri):
-            self.cloud.engine.access.authorize(self.caller, f"{_BLOBS}/{verb}", resource)
+        denied = "" if self._has_credentials(uri) else self._denial(f"{_BLOBS}/{verb}", resource)
         self.cloud.engine.audit.record(
             Event(
                 at=self.cloud.engine.clock.now(),
@@ -185,10 +184,30 @@ class Delivery:
                 caller=self.caller,
                 region=account.location if account else "",
                 resource=resource,
-                status=200 if verb == "read" else 201,
+                status=403 if denied else 200 if verb == "read" else 201,
+                error="AuthorizationPermissionMismatch" if denied else "",
+                message=denied,
                 client="Azure Machine Learning",
             )
         )
+        if denied:
+            raise Denied(denied)
+
+    def _denial(self, action: str, resource: str) -> str:
+        """Why the job's identity may not have a data action on blobs, or ``""``."""
+        if not self.caller.principal:
+            return (
+                "the job has no identity: its compute has no managed identity, and the job does not act as its user "
+                "(UserIdentity)."
+            )
+        try:
+            self.cloud.engine.access.authorize(self.caller, action, resource)
+        except Denied:
+            return (
+                f"the job's identity with object id '{self.caller.principal}' is not authorized to perform this "
+                f"operation using this permission ({action})."
+            )
+        return ""
 
     def _has_credentials(self, uri: str) -> bool:
         store = asset_files.datastore_of(self.cloud, self.workspace.id, uri)

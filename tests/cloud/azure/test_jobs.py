@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from labkit.cloud.azure.jobs_execution import program
-from tests.cloud.azure import in_process
+from labkit.cloud.azure.runs import Run
+from tests.cloud.azure import in_process, principals
 from tests.cloud.azure.jobs_world import Jobs
 from tests.cloud.azure.online_world import World, eventually
 
@@ -333,8 +334,8 @@ def test_a_low_priority_node_is_taken_away_and_the_job_runs_again(own_jobs: Jobs
     marks.mkdir()
     # The first time it never ends. What it wrote to its output is there again, what was in its folder is not.
     script = f"""
-        ls; touch here {marks}/$(ls {marks} | wc -l); echo part >> ${{{{outputs.o}}}}/parts
-        if [ -e {marks}/1 ]; then exit 0; fi; sleep 600
+        ls; touch here; echo part >> ${{{{outputs.o}}}}/parts; n=$(ls {marks} | wc -l); touch {marks}/$n
+        if [ $n -ge 1 ]; then exit 0; fi; sleep 600
     """
     run = own_jobs.command(script, computeId=path, outputs={"o": {"jobOutputType": "uri_folder"}})
     eventually(lambda: (marks / "0").exists(), 20)
@@ -344,3 +345,46 @@ def test_a_low_priority_node_is_taken_away_and_the_job_runs_again(own_jobs: Jobs
     assert "preempted" in run.warnings[0]
     assert own_jobs.read(run.outputs["o"].uri)["parts"].startswith(b"part\npart\n")
     assert "here" not in own_jobs.log(run)
+
+
+def test_data_without_credentials_is_read_as_the_job(jobs: Jobs) -> None:
+    account = jobs.cloud.resources.require(f"{jobs.rest.workspace}/datastores/workspaceblobstore").properties
+    jobs.blob(f"{jobs.name}/secret.txt", b"secret")
+    uri = f"https://{account['accountName']}.blob.core.windows.net/{account['containerName']}/{jobs.name}/secret.txt"
+    given = {"d": {"jobInputType": "uri_file", "uri": uri}}
+    stranger = principals.make(jobs.cloud, jobs.name)
+    stranger.give("AzureML Data Scientist", jobs.rest.workspace)
+    theirs = Jobs(stranger.rest(), f"{jobs.name}-theirs")
+    environment = jobs.environment()
+    # On serverless compute a job acts as who submitted it.
+    run = theirs.ended(theirs.command("cat ${{inputs.d}}", inputs=given, environmentId=environment), "Failed")
+    assert f"the job's identity with object id '{stranger.object_id}' is not authorized" in failure(run)
+    assert "ScriptExecution.StreamAccess.Authentication" in failure(run)
+    storage = jobs.cloud.resources.require(jobs.rest.workspace).properties["storageAccount"]
+    stranger.give("Storage Blob Data Reader", storage)
+    run = theirs.ended(theirs.command("cat ${{inputs.d}}", inputs=given, environmentId=environment))
+    assert theirs.log(run) == "secret\n"
+    # A cluster without a managed identity has none.
+    path = f"{jobs.rest.workspace}/computes/{jobs.name}"
+    body = {"properties": {"computeType": "AmlCompute", "properties": {"vmSize": "Standard_DS3_v2"}}}
+    assert jobs.rest("PUT", path, body)[0] == 201
+    run = jobs.ended(jobs.command("cat ${{inputs.d}}", inputs=given, computeId=path), "Failed")
+    assert "the job has no identity" in failure(run)
+    # With one, that one needs the role.
+    _, made, _ = jobs.rest("PUT", path, body | {"identity": {"type": "SystemAssigned"}})
+    run = jobs.ended(jobs.command("cat ${{inputs.d}}", inputs=given, computeId=path), "Failed")
+    assert f"the job's identity with object id '{made['identity']['principalId']}'" in failure(run)
+
+
+def test_a_reader_cannot_submit_jobs(jobs: Jobs) -> None:
+    reader = principals.make(jobs.cloud, jobs.name)
+    reader.give("Reader", jobs.rest.workspace)
+    code, error, message = reader.rest().error("PUT", f"{jobs.rest.workspace}/jobs/{jobs.name}", {"properties": {}})
+    assert (code, error) == (403, "AuthorizationFailed")
+    assert "Microsoft.MachineLearningServices/workspaces/jobs/write" in message
+
+
+def failure(run: Run) -> str:
+    """What went wrong with a run."""
+    assert run.error is not None
+    return str(run.error["message"])
