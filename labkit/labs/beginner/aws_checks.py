@@ -10,15 +10,18 @@ import subprocess
 import sys
 import tarfile
 import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from labkit.labs import trials
 from labkit.labs.beginner import churn
 from labkit.labs.policy import Policy, allows, as_list, covers, grants, statements
 from labkit.labs.task import NotAttempted, Unfinished, Work, Wrong
+from labkit.labs.trials import Trial
 
 ROLE = "churn-lab-endpoint"
 DEPLOYER, CALLER = "churn-lab-deployer", "churn-lab-caller"
@@ -73,6 +76,17 @@ def explain(error: Exception) -> str | None:
 
 def code(error: ClientError) -> str:
     return str(error.response["Error"]["Code"])
+
+
+def is_denied(call: Callable[[], Any]) -> bool:
+    """Whether AWS denies a call; that it fails for another reason is no denial."""
+    try:
+        call()
+    except ClientError as error:
+        if code(error) in ("InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId"):
+            raise
+        return "AccessDenied" in code(error) or error.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+    return False
 
 
 def inference(work: Work) -> str:
@@ -416,7 +430,40 @@ def policies(_: Work) -> str:
                 if action == "iam:PassRole"
                 else f"give {action} no resource that is wider than the lab's",
             )
-    return f"{DEPLOYER} with {len(grants([deployer]))} permissions and {CALLER} with {len(grants([caller]))}"
+    tried = trials.run(f"{CALLER}, signed in with that policy alone,", _of_caller(_alone(CALLER)), is_denied)
+    tried += trials.run(f"{DEPLOYER}, signed in with that policy alone,", _of_deployer(_alone(DEPLOYER)), is_denied)
+    counts = f"{DEPLOYER} with {len(grants([deployer]))} permissions and {CALLER} with {len(grants([caller]))}"
+    return f"{counts}; {tried} calls tried"
+
+
+def _alone(policy: str) -> boto3.Session:
+    """A session that can do what one policy allows."""
+    arns = [{"arn": f"arn:aws:iam::{account()}:policy/{policy}"}]
+    answer = client("sts").get_federation_token(Name="check", PolicyArns=arns)["Credentials"]
+    return boto3.Session(answer["AccessKeyId"], answer["SecretAccessKey"], answer["SessionToken"], region())
+
+
+def _of_caller(session: boto3.Session) -> Iterator[Trial]:
+    runtime, sagemaker, s3 = (session.client(name) for name in ("sagemaker-runtime", "sagemaker", "s3"))
+    yield Trial("call the endpoint", True, lambda: runtime.invoke_endpoint(EndpointName=ENDPOINT, Body=b"{}"))
+    yield Trial("describe the endpoint", False, lambda: sagemaker.describe_endpoint(EndpointName=ENDPOINT))
+    yield Trial("call another endpoint", False, lambda: runtime.invoke_endpoint(EndpointName="another", Body=b""))
+    yield Trial("read the model", False, lambda: s3.get_object(Bucket=bucket_name(), Key=KEY))
+
+
+def _of_deployer(session: boto3.Session) -> Iterator[Trial]:
+    sagemaker, s3 = session.client("sagemaker"), session.client("s3")
+
+    def make_model(role: str) -> None:
+        # A model without an image is refused, once it is known whether it may be made.
+        arn = f"arn:aws:iam::{account()}:role/{role}"
+        sagemaker.create_model(ModelName="churn-trial", ExecutionRoleArn=arn, PrimaryContainer={})
+
+    yield Trial("describe the endpoint", True, lambda: sagemaker.describe_endpoint(EndpointName=ENDPOINT))
+    yield Trial("make a model with the endpoint's role", True, lambda: make_model(ROLE))
+    yield Trial("make a model with another role", False, lambda: make_model("administrator"))
+    yield Trial("describe another's model", False, lambda: sagemaker.describe_model(ModelName="somebody-elses"))
+    yield Trial("list all buckets", False, s3.list_buckets)
 
 
 def needed_to_call(action: str, resource: str) -> bool:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import boto3
 from botocore.exceptions import ClientError
 
-from labkit.labs.beginner.aws_checks import account, client, code, counted, names_of, region
+from labkit.labs import trials
+from labkit.labs.beginner.aws_checks import account, client, code, counted, is_denied, names_of, region
 from labkit.labs.beginner.churn import shown
-from labkit.labs.foundations import trials
-from labkit.labs.foundations.trials import Trial
 from labkit.labs.policy import as_list
 from labkit.labs.task import NotAttempted, Work, Wrong
+from labkit.labs.trials import Trial
 
 DEPLOYER, CALLER, BOUNDARY = "who-lab-deployer", "who-lab-caller", "who-lab-boundary"
 ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
@@ -135,17 +135,6 @@ def _of_caller(session: boto3.Session) -> Iterator[Trial]:
     yield Trial("list scores/", False, lambda: s3.list_objects_v2(Bucket=bucket(), Prefix="scores/"))
     yield Trial("read customers/", False, lambda: s3.get_object(Bucket=bucket(), Key="customers/customers.csv"))
     yield Trial("list its own keys", False, lambda: iam.list_access_keys(UserName=CALLER))
-
-
-def is_denied(call: Callable[[], Any]) -> bool:
-    """Whether AWS denies a call; that it fails for another reason is no denial."""
-    try:
-        call()
-    except ClientError as error:
-        if code(error) in ("InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId"):
-            raise
-        return "AccessDenied" in code(error) or error.response["ResponseMetadata"]["HTTPStatusCode"] == 403
-    return False
 
 
 def boundary(_: Work) -> str:

@@ -297,7 +297,23 @@ def make_policies(**policies: tuple[dict[str, Any], ...]) -> None:
 class TestPolicies:
     def test_right(self, work: Work) -> None:
         make_policies(deployer=(DEPLOY, UPLOAD, PASS_ROLE), caller=(CALL,))
-        assert aws_checks.policies(work) == "churn-lab-deployer with 20 permissions and churn-lab-caller with 1"
+        assert aws_checks.policies(work) == (
+            "churn-lab-deployer with 20 permissions and churn-lab-caller with 1; 9 calls tried"
+        )
+
+    @pytest.mark.parametrize(
+        ("who", "found"),
+        [
+            ("caller", "churn-lab-caller, signed in with that policy alone, denied to call the endpoint"),
+            ("deployer", "churn-lab-deployer, signed in with that policy alone, denied to describe the endpoint"),
+        ],
+    )
+    def test_a_condition_that_never_holds_is_found_by_trying(self, work: Work, who: str, found: str) -> None:
+        never = {"Condition": {"IpAddress": {"aws:SourceIp": "203.0.113.0/24"}}}
+        made = {"deployer": (DEPLOY, UPLOAD, PASS_ROLE), "caller": (CALL,)}
+        make_policies(**made | {who: tuple({**each, **never} for each in made[who])})
+        with pytest.raises(Wrong, match=found):
+            aws_checks.policies(work)
 
     def test_not_attempted(self, work: Work) -> None:
         with pytest.raises(NotAttempted, match="no policy named churn-lab-deployer and none named churn-lab-caller"):
