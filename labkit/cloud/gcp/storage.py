@@ -27,6 +27,7 @@ from labkit.cloud.gcp.storage_errors import (
     of_other,
     refused,
     required,
+    text_response,
     xml_response,
 )
 from labkit.cloud.gcp.storage_store import Buckets
@@ -220,7 +221,9 @@ def answer(cloud: GcpCloud, target: Target, request: Request) -> Response:
     try:
         return _answer(call, plain)
     except StorageError as error:
-        return xml_response(error) if plain else json_response(error)
+        if plain:
+            return xml_response(error)
+        return text_response(error) if query.get("alt") == "media" else json_response(error)
 
 
 def _answer(call: StorageCall, plain: bool) -> Response:

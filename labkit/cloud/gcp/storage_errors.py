@@ -69,6 +69,12 @@ def json_response(error: StorageError) -> Response:
     return Response(error.status, headers, b"" if error.status == 304 else json.dumps(error.body(), indent=1).encode())
 
 
+def text_response(error: StorageError) -> Response:
+    """The error as a download answers it: its sentence alone."""
+    headers = [("Content-Type", "text/html; charset=UTF-8"), *error.headers]
+    return Response(error.status, headers, b"" if error.status == 304 else error.message.encode())
+
+
 def xml_response(error: StorageError) -> Response:
     """The error as the XML API sends it."""
     headers = [("Content-Type", "application/xml; charset=UTF-8"), *error.headers]

@@ -1,0 +1,390 @@
+"""What the lab ``foundations/gcp`` checks: it signs in as the learner's accounts and tries what they can do.
+
+It asks over REST (:mod:`labkit.labs.beginner.gcp_cloud`): importing the SDK would take longer than all the checks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import requests
+from google.auth import impersonated_credentials
+from google.auth.exceptions import GoogleAuthError, RefreshError
+from google.auth.transport.requests import AuthorizedSession
+from google.auth.transport.requests import Request as AuthRequest
+from google.oauth2 import service_account
+
+from labkit.labs import trials
+from labkit.labs.beginner.churn import shown
+from labkit.labs.beginner.gcp_cloud import SCOPE, TIMEOUT, Cloud, Refused, Resource
+from labkit.labs.task import NotAttempted, Work, Wrong
+from labkit.labs.trials import Trial
+
+IAM = "https://iam.googleapis.com/v1"
+STORAGE = "https://storage.googleapis.com/storage/v1/b"
+UPLOAD = "https://storage.googleapis.com/upload/storage/v1/b"
+CREATOR = "roles/iam.serviceAccountTokenCreator"
+#: What the custom role has.
+PERMISSIONS = {"storage.objects.create", "storage.objects.get", "storage.objects.list"}
+#: The object that a check writes and takes away again.
+MARK = "scores/check"
+#: The attempts of section 7: the permission -> why it was denied.
+ATTEMPTS = {
+    "iam.serviceAccountKeys.create": "no binding",
+    "iam.serviceAccounts.create": "bound elsewhere",
+    "storage.buckets.delete": "condition",
+}
+
+
+def email(cloud: Cloud, name: str) -> str:
+    """The address of ``deployer`` or ``caller``."""
+    return f"who-lab-{name}@{cloud.project}.iam.gserviceaccount.com"
+
+
+def bucket(cloud: Cloud) -> str:
+    return f"who-lab-{cloud.project}"
+
+
+# -- signing in ----------------------------------------------------------------------------------------------------
+
+
+def as_deployer(cloud: Cloud) -> AuthorizedSession:
+    """A session of the deployer; what Google says where it cannot be impersonated is :class:`Wrong`."""
+    credentials = impersonated_credentials.Credentials(cloud.credentials, email(cloud, "deployer"), [SCOPE])
+    try:
+        credentials.refresh(AuthRequest())
+    except RefreshError as error:
+        raise Wrong(
+            f"an account that you cannot impersonate ({_said(error)})", f"{CREATOR} on it for {me(cloud)}"
+        ) from None
+    return AuthorizedSession(credentials)
+
+
+def as_caller(work: Work, file: str = "caller.json") -> AuthorizedSession:
+    """A session of the caller, by the key in a file of the learner's; raises ``RefreshError`` where it is refused."""
+    path = work.folder / "build" / file
+    _read(work, file, "a key of the account as JSON, as create_service_account_key answers it")
+    try:
+        credentials = service_account.Credentials.from_service_account_file(str(path), scopes=[SCOPE])
+    except (ValueError, GoogleAuthError) as error:
+        raise Wrong(f"a {shown(work, path)} that is no key ({error})", "what private_key_data holds") from None
+    credentials.refresh(AuthRequest())
+    return AuthorizedSession(credentials)
+
+
+def me(cloud: Cloud) -> str:
+    cloud.credentials.refresh(AuthRequest())
+    return str(getattr(cloud.credentials, "service_account_email", "you"))
+
+
+def _said(error: RefreshError) -> str:
+    """Google's sentence in an error of its authentication library."""
+    for part in error.args:
+        try:
+            return str(json.loads(part)["error"]["message"])
+        except (ValueError, TypeError, KeyError):
+            continue
+    return str(error.args[0]) if error.args else "no token"
+
+
+def _read(work: Work, file: str, expected: str) -> Any:
+    path: Path = work.folder / "build" / file
+    if not path.is_file():
+        raise NotAttempted(f"no file {shown(work, path)}", expected)
+    try:
+        return json.loads(path.read_text())
+    except ValueError:
+        raise Wrong(f"a {shown(work, path)} that is no JSON", expected) from None
+
+
+def found(cloud: Cloud, url: str) -> Resource | None:
+    """A resource, None where there is none."""
+    try:
+        return cloud.call("GET", url)
+    except Refused as refused:
+        if refused.status == 404:
+            return None
+        raise
+
+
+# -- tasks ---------------------------------------------------------------------------------------------------------
+
+
+def deployer(_: Work) -> str:
+    """The account is there, has no key, and the learner alone can impersonate it."""
+    cloud = Cloud()
+    address = email(cloud, "deployer")
+    name = f"{IAM}/projects/{cloud.project}/serviceAccounts/{address}"
+    expected = f"an account {address.partition('@')[0]} that you can impersonate, and nobody else"
+    if found(cloud, name) is None:
+        raise NotAttempted(f"no service account {address}", expected)
+    if cloud.call("GET", f"{name}/keys", params={"keyTypes": "USER_MANAGED"}).get("keys"):
+        raise Wrong("an account with a key", "one without: who impersonates it needs none")
+    you = f"serviceAccount:{me(cloud)}"
+    project = cloud.call(
+        "POST", f"https://cloudresourcemanager.googleapis.com/v3/projects/{cloud.project}:getIamPolicy"
+    )
+    for policy, where in ((cloud.call("POST", f"{name}:getIamPolicy"), "it"), (project, "the whole project")):
+        for binding in policy.get("bindings", []):
+            others = [each for each in binding["members"] if each != you or where != "it"]
+            if binding["role"] == CREATOR and others:
+                raise Wrong(f"{CREATOR} on {where} for {others[0]}", expected)
+    as_deployer(cloud)
+    return f"{address}, which you can impersonate, without a key"
+
+
+def caller(work: Work) -> str:
+    """The key in the file is the caller's, and is taken."""
+    cloud = Cloud()
+    address = email(cloud, "caller")
+    expected = f"a key of {address}"
+    key = _read(work, "caller.json", expected)
+    if not isinstance(key, dict) or key.get("client_email") != address:
+        whose = key.get("client_email", "nobody") if isinstance(key, dict) else "nobody"
+        raise Wrong(f"a key of {whose}", expected)
+    try:
+        as_caller(work)
+    except RefreshError as error:
+        raise Wrong(f"a key that Google does not take ({_said(error)})", expected) from None
+    if (work.folder / "build" / "caller.json").stat().st_mode & 0o077:
+        raise Wrong("a key file that others on this machine can read", "one for you alone", "key_file.chmod(0o600)")
+    return f"a key that signs in as {address}"
+
+
+def policy(work: Work) -> str:
+    """Each account can do what it needs and nothing else: all of it tried."""
+    cloud = Cloud()
+    if not any(_bound(cloud, email(cloud, name)) for name in ("deployer", "caller")):
+        raise NotAttempted("neither account in the bucket's policy", "conditional bindings for both")
+    try:
+        tried = trials.run("the deployer", _of_deployer(cloud, as_deployer(cloud)), is_denied)
+        tried += trials.run("the caller", _of_caller(cloud, as_caller(work)), is_denied)
+    finally:
+        _forget_mark(cloud)
+    return f"{tried} calls tried: what is needed is allowed, all else denied"
+
+
+def _bound(cloud: Cloud, address: str) -> list[tuple[str, bool]]:
+    """The roles that an account has in the bucket's policy, each with whether there is a condition."""
+    try:
+        held = cloud.call("GET", f"{STORAGE}/{bucket(cloud)}/iam", params={"optionsRequestedPolicyVersion": 3})
+    except Refused as refused:
+        if refused.status != 404:
+            raise
+        raise NotAttempted(f"no bucket named {bucket(cloud)}", "the bucket of section 3") from None
+    member = f"serviceAccount:{address}"
+    return [(each["role"], "condition" in each) for each in held.get("bindings", []) if member in each["members"]]
+
+
+def _of_deployer(cloud: Cloud, session: AuthorizedSession) -> Iterator[Trial]:
+    def objects(method: str, name: str) -> Callable[[], requests.Response]:
+        return lambda: session.request(method, _object(cloud, name), timeout=TIMEOUT)
+
+    at = f"{STORAGE}/{bucket(cloud)}"
+    yield Trial("list the bucket", True, lambda: session.get(f"{at}/o", params={"prefix": "scores/"}, timeout=TIMEOUT))
+    yield Trial("write below scores/", True, lambda: _put(cloud, session, MARK))
+    yield Trial("read below scores/", True, objects("GET", MARK))
+    yield Trial("read customers/", False, objects("GET", "customers/customers.csv"))
+    yield Trial("write below customers/", False, lambda: _put(cloud, session, "customers/check"))
+    yield Trial("replace what is below scores/", False, lambda: _put(cloud, session, MARK))
+    yield Trial("delete below scores/", False, objects("DELETE", MARK))
+    yield Trial("read the bucket's policy", False, lambda: session.get(f"{at}/iam", timeout=TIMEOUT))
+    yield Trial("list the project's accounts", False, lambda: _accounts(cloud, session))
+
+
+def _of_caller(cloud: Cloud, session: AuthorizedSession) -> Iterator[Trial]:
+    at = f"{STORAGE}/{bucket(cloud)}/o"
+    keys = f"{IAM}/projects/{cloud.project}/serviceAccounts/{email(cloud, 'caller')}/keys"
+    yield Trial("read below scores/", True, lambda: session.get(_object(cloud, MARK), timeout=TIMEOUT))
+    yield Trial("write below scores/", False, lambda: _put(cloud, session, "scores/check-2"))
+    yield Trial("list the bucket", False, lambda: session.get(at, timeout=TIMEOUT))
+    yield Trial(
+        "read customers/", False, lambda: session.get(_object(cloud, "customers/customers.csv"), timeout=TIMEOUT)
+    )
+    yield Trial("list its own keys", False, lambda: session.get(keys, timeout=TIMEOUT))
+
+
+def _object(cloud: Cloud, name: str) -> str:
+    return f"{STORAGE}/{bucket(cloud)}/o/{name.replace('/', '%2F')}"
+
+
+def _put(cloud: Cloud, session: AuthorizedSession, name: str) -> requests.Response:
+    where = {"uploadType": "media", "name": name}
+    return session.post(f"{UPLOAD}/{bucket(cloud)}/o", params=where, data=b"check", timeout=TIMEOUT)
+
+
+def _accounts(cloud: Cloud, session: AuthorizedSession) -> requests.Response:
+    return session.get(f"{IAM}/projects/{cloud.project}/serviceAccounts", timeout=TIMEOUT)
+
+
+def _forget_mark(cloud: Cloud) -> None:
+    for name in (MARK, "scores/check-2", "customers/check"):
+        if found(cloud, _object(cloud, name)) is not None:
+            AuthorizedSession(cloud.credentials).delete(_object(cloud, name), timeout=TIMEOUT)
+
+
+def is_denied(call: Callable[[], Any]) -> bool:
+    """Whether Google denies a call; that it fails for another reason is no denial."""
+    answer = call()
+    if answer.status_code == 401:
+        raise Refused(answer)
+    return bool(answer.status_code == 403)
+
+
+def boundary(work: Work) -> str:
+    """The deployer has one role on the bucket, a custom one of three permissions, and can do its work with it."""
+    cloud = Cloud()
+    name = f"projects/{cloud.project}/roles/whoLabScores"
+    expected = "a custom role whoLabScores with the three permissions"
+    role = found(cloud, f"{IAM}/{name}")
+    if role is None or role.get("deleted"):
+        raise NotAttempted("no role whoLabScores in the project", expected)
+    has = set(role.get("includedPermissions", []))
+    if has != PERMISSIONS:
+        odd = sorted(has ^ PERMISSIONS)[0]
+        raise Wrong(f"a role {'with' if odd in has else 'without'} {odd}", expected)
+    if role.get("stage") == "DISABLED":
+        raise Wrong("a role that is switched off (stage DISABLED)", "stage GA")
+    bound = [each for each in _bound(cloud, email(cloud, "deployer")) if each[0] != "roles/storage.admin"]
+    if (name, True) not in bound:
+        raise Wrong("no conditional binding of that role for the deployer", f"{name} with the condition or_the_bucket")
+    if others := [each for each, _ in bound if each != name]:
+        raise Wrong(f"{others[0]} beside it", "that role alone", "take the deployer's other bindings out of the policy")
+    try:
+        trials.run("the deployer", _of_deployer(cloud, as_deployer(cloud)), is_denied)
+    finally:
+        _forget_mark(cloud)
+    return "a role of three permissions, the deployer's only one, and enough for its work"
+
+
+# -- the audit trail -----------------------------------------------------------------------------------------------
+
+
+def entries(cloud: Cloud, more: str) -> list[Resource]:
+    """The entries of the project's Admin Activity log that a filter means, oldest first."""
+    log = f"projects/{cloud.project}/logs/cloudaudit.googleapis.com%2Factivity"
+    body = {"resourceNames": [f"projects/{cloud.project}"], "filter": f'logName="{log}" AND {more}', "pageSize": 1000}
+    return list(cloud.call("POST", "https://logging.googleapis.com/v2/entries:list", json=body).get("entries", []))
+
+
+def denied_entries(cloud: Cloud) -> list[Resource]:
+    """The denied calls of the lab's accounts."""
+    return entries(cloud, 'protoPayload.status.code=7 AND protoPayload.authenticationInfo.principalEmail:"who-lab-"')
+
+
+def told(entry: Resource) -> dict[str, str]:
+    """Who was denied which permission on what, by an entry."""
+    payload = entry["protoPayload"]
+    asked = payload["authorizationInfo"][-1]
+    return {
+        "who": payload["authenticationInfo"]["principalEmail"],
+        "action": asked["permission"],
+        "resource": payload["resourceName"],
+    }
+
+
+def denial(work: Work) -> str:
+    """The learner's answers are what the audit log says of the three attempts."""
+    answers = _read(work, "answers.json", "a list of three denials")
+    wanted = {}
+    for entry in denied_entries(Cloud()):
+        said = told(entry)
+        if said["action"] in ATTEMPTS:
+            wanted[said["action"]] = said
+    if len(wanted) < len(ATTEMPTS):
+        found = f"{len(wanted)} of the three attempts in the audit log"
+        raise NotAttempted(found, "all three", "run the cell with the three attempts again")
+    if not answers:
+        raise NotAttempted("an empty list of answers", "three denials, each with who, action, resource and why")
+    given = {}
+    for answer in answers:
+        if not isinstance(answer, dict) or {"who", "action", "resource", "why"} - answer.keys():
+            raise Wrong("an answer without who, action, resource or why", "all four in each")
+        given[str(answer["action"])] = answer
+    for action in given:
+        if action not in wanted:
+            raise Wrong(f"a permission {action!r}", "the permissions that Google's sentences name")
+    for action, said in wanted.items():
+        if action not in given:
+            raise Wrong(f"no answer about {action}", "one for each of the three attempts")
+        for field in ("who", "resource"):
+            if given[action][field] != said[field]:
+                raise Wrong(f"{given[action][field]!r} for {field} of {action}", "what the call was made by and on")
+        if given[action]["why"] != ATTEMPTS[action]:
+            raise Wrong(
+                f"{given[action]['why']!r} for {action}",
+                "the reason that the policies show",
+                "look at what two cells above was bound, where, and until when",
+            )
+    return f"three denials with their reasons: {', '.join(sorted(ATTEMPTS.values()))}"
+
+
+def audit(work: Work) -> str:
+    """The learner's list has the denied calls of the audit log, and no others."""
+    listed = _read(work, "denied.json", "the denied calls, each with id, when, who and what")
+    if not listed:
+        raise NotAttempted("an empty list of denied calls", "those of the two accounts")
+    known = {entry["insertId"]: entry for entry in denied_entries(Cloud())}
+    newest = ""
+    for each in listed:
+        if not isinstance(each, dict) or {"id", "when", "who", "what"} - each.keys():
+            raise Wrong("a call without id, when, who or what", "all four in each")
+        entry = known.get(each["id"])
+        if entry is None:
+            raise Wrong(f"{each['what']} with an id that no denied call has", "insert_id of calls with status.code 7")
+        payload = entry["protoPayload"]
+        truth = (payload["authenticationInfo"]["principalEmail"], payload["methodName"])
+        if (each["who"], each["what"]) != truth:
+            raise Wrong(f"{each['what']} of {each['who']}", f"{truth[1]} of {truth[0]} under that id")
+        if str(each["when"])[:19] != entry["timestamp"][:19]:
+            raise Wrong(f"{each['what']} at {each['when']}", f"{entry['timestamp']}, when that call was made")
+        newest = max(newest, entry["timestamp"])
+    missing = [
+        entry for entry in known.values() if entry["timestamp"] <= newest and entry["insertId"] not in _ids(listed)
+    ]
+    if missing:
+        raise Wrong(f"a list without {missing[0]['protoPayload']['methodName']}", "every denied call of both")
+    tried = {told(known[each["id"]])["action"] for each in listed}
+    if not tried >= set(ATTEMPTS):
+        raise Wrong("a list without the three attempts of section 7", "every denied call of both")
+    return f"{len(listed)} denied calls, all of them in the audit log"
+
+
+def _ids(listed: list[Resource]) -> set[str]:
+    return {str(each["id"]) for each in listed}
+
+
+def rotate(work: Work) -> str:
+    """The new key works, the old one does not."""
+    old = _read(work, "caller-old.json", "a copy of the old key, which the cell above makes")
+    new = _read(work, "caller.json", "the new key")
+    if old.get("private_key_id") == new.get("private_key_id"):
+        raise NotAttempted("the same key as before", "a new one in build/caller.json")
+    caller(work)
+    try:
+        as_caller(work, "caller-old.json")
+    except RefreshError:
+        return "a new key that works and an old one that is refused"
+    raise Wrong("an old key that still works", "a refusal of it", "delete_service_account_key takes the old key's name")
+
+
+def cleanup(_: Work) -> str:
+    """Nothing of the lab is left, and there was something once."""
+    cloud = Cloud()
+    role = found(cloud, f"{IAM}/projects/{cloud.project}/roles/whoLabScores")
+    kept = [f"the bucket {bucket(cloud)}"] if cloud.storage(bucket(cloud)) else []
+    for name in ("deployer", "caller"):
+        if found(cloud, f"{IAM}/projects/{cloud.project}/serviceAccounts/{email(cloud, name)}"):
+            kept.append(f"the account who-lab-{name}")
+    kept += ["the role whoLabScores"] if role and not role.get("deleted") else []
+    expected = "a project without anything of this lab"
+    if kept:
+        listed = ", ".join(kept[:-1]) + (" and " if len(kept) > 1 else "") + kept[-1]
+        raise (NotAttempted if len(kept) == 4 else Wrong)(f"{listed} still there", expected)
+    made = 'protoPayload.methodName="google.iam.admin.v1.CreateServiceAccount" AND severity=NOTICE'
+    if not entries(cloud, made):
+        raise NotAttempted("no account ever made", "one that was used and then deleted")
+    return "no account, role or bucket of this lab left"
