@@ -44,10 +44,7 @@ LAB = Definition(
                     "Storage Blob Data Contributor reads, writes and lists blobs; Storage Blob Data Reader reads and "
                     "lists them"
                 ),
-                (
-                    "authorization.role_assignments.create(container_id, str(uuid.uuid4()), {...}) takes "
-                    "role_definition_id, principal_id and principal_type"
-                ),
+                'give(caller, "Storage Blob Data Reader", container_id["scores"]) is one of the two',
             ),
         ),
         Task(
@@ -58,7 +55,10 @@ LAB = Definition(
             hints=(
                 "notActions and notDataActions take off what a wildcard in the same role gives",
                 "roles add up: take the built-in role away, or it goes on giving what the custom one takes off",
-                'storage.storage_accounts is not needed: PATCH the account with "allowSharedKeyAccess": false',
+                (
+                    'resources.resources.begin_update_by_id changes the account: {"properties": '
+                    '{"allowSharedKeyAccess": False}}'
+                ),
             ),
         ),
         Task(
