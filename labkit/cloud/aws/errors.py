@@ -148,7 +148,8 @@ _PER_SERVICE: dict[str, dict[type[engine.CloudError], tuple[str, int]]] = {
         engine.Conflict: ("ResourceConflictException", 409),
         engine.Denied: ("AccessDeniedException", 403),
         engine.Throttled: ("TooManyRequestsException", 429),
-        engine.Unavailable: ("ServiceException", 500),
+        engine.StartFailed: ("ServiceException", 503),
+        engine.Unavailable: ("ServiceException", 503),
     },
     "scheduler": {
         engine.NotFound: ("ResourceNotFoundException", 404),

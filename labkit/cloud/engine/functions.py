@@ -8,6 +8,7 @@ starts another: what the vendors document of AWS Lambda, Azure Functions and Clo
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -81,6 +82,7 @@ class Instance:
     idle_since: float = 0.0
     memory_mb: int = 0
     init_seconds: float | None = None
+    forked_with: int | None = None
 
 
 class Function:
@@ -101,7 +103,8 @@ class Function:
         """Has an instance answer one event; ``head`` is plain data for the adapter.
 
         ``began`` is called with the instance's id, and the seconds its start took if it was started for this event,
-        before the event is handed over. Raises :class:`Throttled` when all instances that may run are busy.
+        before the event is handed over. Raises :class:`Throttled` when all instances that may run are busy, and
+        :class:`Unavailable` when the function has been replaced or the system starts no process.
         """
         with self._lock:
             if self._closed:
@@ -180,24 +183,28 @@ class Function:
     def _start(self) -> Instance | Outcome:
         spec, id = self.spec, uuid4().hex
         begun = time.monotonic()
-        process = self._launcher.start(
-            ProcessSpec(
-                name=spec.name[:15],
-                target="labkit.cloud.engine.function_worker:serve",
-                args=(
-                    spec.adapter,
-                    dict(spec.options),
-                    str(mounts.seen(spec.folder, spec.mounts)),
-                    {path: str(folder) for path, folder in spec.mounts.items()},
-                ),
-                env=spec.env(id),
-                folder=spec.folder,
-                output=lambda line: spec.output(id, line),
+        try:
+            process = self._launcher.start(
+                ProcessSpec(
+                    name=spec.name[:15],
+                    target="labkit.cloud.engine.function_worker:serve",
+                    args=(
+                        spec.adapter,
+                        dict(spec.options),
+                        str(mounts.seen(spec.folder, spec.mounts)),
+                        {path: str(folder) for path, folder in spec.mounts.items()},
+                    ),
+                    env=spec.env(id),
+                    folder=spec.folder,
+                    output=lambda line: spec.output(id, line),
+                )
             )
-        )
+        except OSError as error:
+            raise Unavailable(f"A process of the function {spec.name} could not be started: {error}.") from error
         instance = Instance(id, process)
         with self._lock:
             self._all.add(instance)
+        self._look(instance, alone=True)
         ending, head, body = self._await(instance, begun + spec.start_timeout)
         seconds = time.monotonic() - begun
         instance.init_seconds = seconds
@@ -241,7 +248,7 @@ class Function:
                 return "out_of_memory", {}, b""
 
     def _look(self, instance: Instance, *, alone: bool = False) -> int:
-        """The MiB that an instance, with its children unless ``alone``, uses beyond what the clouds' processes share.
+        """The MiB that an instance, with its children unless ``alone``, has taken since it was forked.
 
         To find its children, all processes of the machine are looked through: not after every short event.
         """
@@ -249,9 +256,19 @@ class Function:
 
         with contextlib.suppress(psutil.Error, OSError):
             process = psutil.Process(instance.process.pid)
-            children = [] if alone else process.children(recursive=True)
-            used = sum(each.memory_full_info().uss for each in (process, *children))
-            now = int(used / 1024**2)
+            used = _own_memory(process)
+            if instance.forked_with is None:
+                instance.forked_with = used
+            taken = used - instance.forked_with
+            if not alone:
+                taken += sum(_own_memory(child) for child in process.children(recursive=True))
+            now = max(math.ceil(taken / 1024**2), 1)
             instance.memory_mb = max(instance.memory_mb, now)
             return now
         return 0
+
+
+def _own_memory(process: Any) -> int:
+    """The bytes of a process that no file and no other process shares, what it was forked with included."""
+    memory = process.memory_info()
+    return int(memory.rss - getattr(memory, "shared", 0))
