@@ -13,12 +13,15 @@ if TYPE_CHECKING:
     from labkit.cloud.aws.pipeline_records import Execution, StepRecord
     from labkit.cloud.aws.place import Place
     from labkit.cloud.aws.registry_records import ModelPackage
+    from labkit.cloud.aws.sagemaker_hosting import Endpoint
     from labkit.cloud.aws.sagemaker_jobs import JobRecord
 
 SOURCE = "aws.sagemaker"
 PIPELINE = "SageMaker Model Building Pipeline Execution Status Change"
 STEP = "SageMaker Model Building Pipeline Execution Step Status Change"
 PACKAGE = "SageMaker Model Package State Change"
+ENDPOINT = "SageMaker Endpoint State Change"
+_CAPITALS = {"Creating": "CREATING", "Updating": "UPDATING", "InService": "IN_SERVICE", "Failed": "FAILED"}
 _ISO = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -89,6 +92,22 @@ def step_changed(execution: Execution, step: StepRecord, before: str) -> None:
         "pipelineExecutionArn": execution.arn,
     }
     publish(execution.place, STEP, detail, [execution.pipeline.arn, execution.arn])
+
+
+def endpoint_changed(place: Place, endpoint: Endpoint) -> None:
+    """Tells that an endpoint has taken on another status; events write it in capitals."""
+    with endpoint.lock:
+        detail = {
+            "EndpointName": endpoint.name,
+            "EndpointArn": endpoint.arn,
+            "EndpointConfigName": endpoint.config_name,
+            "EndpointStatus": _CAPITALS[endpoint.status],
+            "FailureReason": endpoint.failure or None,
+            "CreationTime": _milliseconds(endpoint.created),
+            "LastModifiedTime": _milliseconds(endpoint.modified),
+            "Tags": dict(endpoint.tags),
+        }
+    publish(place, ENDPOINT, detail, [endpoint.arn])
 
 
 def package_changed(place: Place, package: ModelPackage) -> None:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from labkit.cloud.aws import sklearn_images
+from labkit.cloud.aws import sagemaker_events, sklearn_images
+from labkit.cloud.aws.place import Place
 from labkit.cloud.aws.sagemaker_deployment import Variant, Wanted, discard, no_ping, prepare
 from labkit.cloud.engine import serving
 from labkit.cloud.engine.errors import CloudError, StartFailed
@@ -63,6 +64,7 @@ class Endpoint:
             creating = self.status == "Creating"
             self.status = "Creating" if creating else "Updating"
             self.modified = call.engine.clock.now()
+        sagemaker_events.endpoint_changed(Place.of(call), self)
 
         def run() -> None:
             failure = _failure_of(what)
@@ -77,6 +79,8 @@ class Endpoint:
                 closed = self._closed
             if closed:
                 self.close()
+            else:
+                sagemaker_events.endpoint_changed(Place.of(call), self)
             self.settled.set()
 
         threading.Thread(target=run, name=f"endpoint-{self.name}", daemon=True).start()

@@ -111,20 +111,15 @@ class JobRecord:
         with self.lock:
             if self.status != "InProgress":
                 return
+            self._set("Stopping", "Stopping", f"Stopping the {self.kind.word}")
             running = self._running
-            self.change("Stopping", "Stopping", "Stopping the training job")
+        sagemaker_events.job_changed(self)
         if running is not None:
             running.stop()
 
     def change(self, status: str, secondary: str = "", message: str = "") -> None:
         """Takes on a status, and a secondary one with its transition; tells the events."""
-        with self.lock:
-            now = self.place.engine.clock.now()
-            self.status, self.modified = status, now
-            if secondary and self.kind.resource == "training-job":
-                if self.transitions:
-                    self.transitions[-1]["EndTime"] = now
-                self.transitions.append({"Status": secondary, "StartTime": now, "StatusMessage": message})
+        self._set(status, secondary, message)
         sagemaker_events.job_changed(self)
 
     def end(self, status: str, failure: str = "", secondary: str = "", message: str = "") -> None:
@@ -132,10 +127,22 @@ class JobRecord:
         with self.lock:
             self.failure = failure[:LONGEST_REASON]
             self.ended = self.place.engine.clock.now()
-            self.change(status, secondary or status, message or failure)
+            self._set(status, secondary or status, message or failure)
             if self.transitions:
                 self.transitions[-1]["EndTime"] = self.ended
+        sagemaker_events.job_changed(self)
         self.settled.set()
+
+    def _set(self, status: str, secondary: str, message: str) -> None:
+        with self.lock:
+            now = self.place.engine.clock.now()
+            if not (self.stopping and status == "InProgress"):
+                self.status = status
+            self.modified = now
+            if secondary and self.kind.resource == "training-job":
+                if self.transitions:
+                    self.transitions[-1]["EndTime"] = now
+                self.transitions.append({"Status": secondary, "StartTime": now, "StatusMessage": message})
 
     def attach(self, running: Stoppable) -> None:
         """What is to be stopped with the job from now on; raises :class:`JobStopped` if it has been stopped."""
@@ -148,12 +155,11 @@ class JobRecord:
 
     def run_process(self, spec: JobSpec, meanwhile: Callable[[], None] = lambda: None) -> Process:
         """Runs the container to its end, calling ``meanwhile`` now and then; raises :class:`JobFailed`."""
-        with self.lock:
-            try:
-                process = self.place.engine.jobs.start(spec)
-            except CloudError as error:
-                raise JobFailed(f"ClientError: {error.message}") from None
-            self.attach(process)
+        try:
+            process = self.place.engine.jobs.start(spec)
+        except CloudError as error:
+            raise JobFailed(f"ClientError: {error.message}") from None
+        self.attach(process)
         while not process.wait(2.0):
             meanwhile()
         self.place.engine.launcher.catch_up()

@@ -82,7 +82,7 @@ def test_tags_of_a_version_and_of_its_group(pipelines: Pipelines, group: str) ->
     assert (code, "tag its model package group instead" in message) == ("ValidationException", True)
 
 
-def test_a_version_is_deployed(pipelines: Pipelines, group: str) -> None:
+def test_a_version_is_deployed(pipelines: Pipelines, engine: Engine, group: str) -> None:
     version = register(pipelines, ModelApprovalStatus="Approved")
     name = pipelines.name("model")
     pipelines.sm.create_model(
@@ -90,8 +90,13 @@ def test_a_version_is_deployed(pipelines: Pipelines, group: str) -> None:
     )
     described = pipelines.sm.describe_model(ModelName=name)
     assert described["PrimaryContainer"]["ModelPackageName"] == version
+    told: list[Event] = []
+    forget = engine.events.listen(told.append)
     endpoint = pipelines.endpoint("endpoint", name)
+    forget()
     assert pipelines.invoke(endpoint, "[[1, 2]]") == [[2.0, 4.0]]
+    changes = [each.detail["EndpointStatus"] for each in told if each.kind == "SageMaker Endpoint State Change"]
+    assert changes == ["CREATING", "IN_SERVICE"]
 
 
 def test_packages_with_names_of_their_own(pipelines: Pipelines) -> None:
