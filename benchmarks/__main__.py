@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from typing import Any
 
 from benchmarks.bare import HERE, ROOT
 from benchmarks.results import Line, judged, machine, table, write, written
+from labkit.kernels.threads import settings
 
 DOCUMENT = ROOT / "docs" / "performance.md"
 
@@ -141,7 +143,12 @@ def _measured(part: str, quick: bool, failed: list[str]) -> Iterator[Line]:
     """The lines of a part, as they come from its process."""
     command = [sys.executable, "-m", "benchmarks", "--inside", part, *(["--quick"] if quick else [])]
     process = subprocess.Popen(
-        [sys.executable, "-m", "labkit", "exec", "--fresh", "--", *command], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "labkit", "exec", "--fresh", "--", *command],
+        cwd=ROOT,
+        # Models are trained here as in a kernel: threads that spin on a busy machine take minutes over it.
+        env={**os.environ, **settings(os.environ)},
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     try:
