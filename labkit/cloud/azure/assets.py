@@ -7,7 +7,7 @@ stage and whether it is archived may. https://learn.microsoft.com/rest/api/azure
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from labkit.cloud.azure.routes import MACHINE_LEARNING, WORKSPACE, Route
 from labkit.cloud.azure.shapes import section
 from labkit.cloud.azure.wire import json_response, page
 from labkit.cloud.engine.access import Caller
+from labkit.cloud.engine.errors import Conflict
 from labkit.cloud.http import Response
 
 if TYPE_CHECKING:
@@ -199,11 +200,33 @@ class Kind:
             },
         )
         made.touch(now, caller)
-        asset = cloud.resources.get(self.id(workspace_id, name)) or self._new_asset(workspace_id, name)
-        asset.touch(now, caller)
-        cloud.resources.put(asset)
+        self.add_asset(cloud, workspace_id, name, caller)
         cloud.resources.put(made)
         return made
+
+    def add_asset(self, cloud: AzureCloud, workspace_id: str, name: str, caller: Caller) -> Resource:
+        """The asset of this name, which is made if need be."""
+        asset = cloud.resources.get(self.id(workspace_id, name)) or self._new_asset(workspace_id, name)
+        asset.touch(cloud.engine.clock.now(), caller)
+        cloud.resources.put(asset)
+        return asset
+
+    def add_next(
+        self,
+        cloud: AzureCloud,
+        workspace_id: str,
+        name: str,
+        properties: dict[str, Any],
+        caller: Caller,
+        version: str = "",
+    ) -> Resource:
+        """As :meth:`add`, with the next number unless ``version`` says another; raises :class:`Conflict`."""
+        with cloud.resources.lock:
+            versions = self.versions(cloud, self.id(workspace_id, name))
+            number = version or str(_next(versions))
+            if any(each.name == number for each in versions):
+                raise Conflict(f"{self.title.capitalize()} {name} has a version {number} already.")
+            return self.add(cloud, workspace_id, name, number, properties, caller)
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
@@ -233,15 +256,19 @@ class Kind:
 
     def _view_asset(self, call: Call, asset: Resource) -> dict[str, Any]:
         versions = self.versions(call.cloud, asset.id)
-        numbers = [int(each.name) for each in versions if each.name.isascii() and each.name.isdigit()]
         shown = view(asset)
         shown["properties"] = {
             **asset.properties,
             "latestVersion": versions[-1].name if versions else None,
-            "nextVersion": str(max(numbers, default=0) + 1),
+            "nextVersion": str(_next(versions)),
             "provisioningState": "Succeeded",
         }
         return shown
+
+
+def _next(versions: Sequence[Resource]) -> int:
+    """The number after the highest of versions that are numbers."""
+    return 1 + max((int(each.name) for each in versions if each.name.isascii() and each.name.isdigit()), default=0)
 
 
 def view(resource: Resource) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from labkit.cloud.azure.jobs_values import Port
 from labkit.cloud.azure.models import MODELS
 from labkit.cloud.azure.resources import Resource
 from labkit.cloud.azure.runs import Made, Run
+from labkit.cloud.engine.errors import Conflict
 
 
 def register(cloud: AzureCloud, workspace: Resource, run: Run, name: str, port: Port, uri: str) -> Made:
@@ -37,14 +38,7 @@ def _add(cloud: AzureCloud, workspace: Resource, run: Run, name: str, port: Port
         properties = {"modelUri": uri.rstrip("/"), "modelType": port.kind, "jobName": run.name, "flavors": {}}
     else:
         properties = {"dataUri": uri, "dataType": port.kind}
-    with cloud.resources.lock:
-        versions = kind.versions(cloud, kind.id(workspace.id, port.name))
-        numbers = [int(each.name) for each in versions if each.name.isascii() and each.name.isdigit()]
-        number = port.version or str(max(numbers, default=0) + 1)
-        if any(each.name == number for each in versions):
-            raise AzureError(
-                "UserError",
-                f"Output {name} cannot be registered: {kind.title} {port.name} has a version {number} already.",
-                409,
-            )
-        return kind.add(cloud, workspace.id, port.name, number, properties, run.caller)
+    try:
+        return kind.add_next(cloud, workspace.id, port.name, properties, run.caller, port.version)
+    except Conflict as error:
+        raise AzureError("UserError", f"Output {name} cannot be registered: {error.message}", 409) from None

@@ -13,6 +13,7 @@ from typing import Any
 
 from mlflow.entities import FileInfo
 from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
+from mlflow.store.model_registry.rest_store import RestStore as RegistryStore
 from mlflow.store.tracking.rest_store import RestStore
 from mlflow.utils.request_utils import augmented_raise_for_status
 from mlflow.utils.rest_utils import MlflowHostCreds, http_request
@@ -34,6 +35,13 @@ class TrackingStore(RestStore):
     """The runs and experiments of a workspace."""
 
     def __init__(self, store_uri: str, artifact_uri: str | None = None) -> None:
+        super().__init__(partial(credentials, store_uri))
+
+
+class ModelRegistry(RegistryStore):
+    """The workspace's models, with their versions."""
+
+    def __init__(self, store_uri: str, tracking_uri: str | None = None) -> None:
         super().__init__(partial(credentials, store_uri))
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 READ = "Microsoft.MachineLearningServices/workspaces/experiments/runs/read"
 WRITE = "Microsoft.MachineLearningServices/workspaces/experiments/runs/write"
-NOTE = "experiments, runs, parameters, metrics, tags, artifacts; no traces and no logged models"
+NOTE = "experiments, runs, parameters, metrics, tags, artifacts, logged and registered models; no traces, no aliases"
 BASE = "/api/2.0/mlflow"
 #: A run's status as MLflow knows it.
 _STATUSES = {runs.RUNNING: "RUNNING", runs.COMPLETED: "FINISHED", runs.FAILED: "FAILED", runs.CANCELED: "KILLED"}
@@ -35,7 +35,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 def create_experiment(call: Call, names: dict[str, str]) -> dict[str, Any]:
-    known, name = call.store(Runs), _text(call.body(), "name")
+    known, name = call.store(Runs), text(call.body(), "name")
     if name in known.experiments():
         raise AzureError("RESOURCE_ALREADY_EXISTS", f"Experiment '{name}' already exists.", 400)
     return {"experiment_id": known.experiment(name)}
@@ -67,11 +67,11 @@ def search_experiments(call: Call, names: dict[str, str]) -> dict[str, Any]:
 
 def create_run(call: Call, names: dict[str, str]) -> dict[str, Any]:
     body, known = call.body(), call.store(Runs)
-    wanted = _text(body, "experiment_id")
+    wanted = text(body, "experiment_id")
     experiment = next((name for name, identifier in known.experiments().items() if identifier == wanted), None)
     if experiment is None:
         raise AzureError("RESOURCE_DOES_NOT_EXIST", f"No Experiment with id={wanted} exists", 404)
-    tags = _pairs(body.get("tags"))
+    tags = pairs(body.get("tags"))
     title = str(body.get("run_name") or tags.get("mlflow.runName") or "")
     run = Run(
         name=str(uuid.uuid4()),
@@ -121,7 +121,7 @@ def log_metric(call: Call, names: dict[str, str]) -> dict[str, Any]:
 
 def log_parameter(call: Call, names: dict[str, str]) -> dict[str, Any]:
     body = call.body()
-    _set_parameter(require(call, body), _text(body, "key"), str(body.get("value", "")))
+    _set_parameter(require(call, body), text(body, "key"), str(body.get("value", "")))
     return {}
 
 
@@ -129,23 +129,23 @@ def log_batch(call: Call, names: dict[str, str]) -> dict[str, Any]:
     body = call.body()
     run = require(call, body)
     for each in body.get("params") or []:
-        _set_parameter(run, _text(each, "key"), str(each.get("value", "")))
+        _set_parameter(run, text(each, "key"), str(each.get("value", "")))
     for each in body.get("metrics") or []:
         _measure(call, run, each)
-    run.tags = run.tags | _pairs(body.get("tags"))
+    run.tags = run.tags | pairs(body.get("tags"))
     return {}
 
 
 def set_tag(call: Call, names: dict[str, str]) -> dict[str, Any]:
     body = call.body()
     run = require(call, body)
-    run.tags = run.tags | {_text(body, "key"): str(body.get("value", ""))}
+    run.tags = run.tags | {text(body, "key"): str(body.get("value", ""))}
     return {}
 
 
 def delete_tag(call: Call, names: dict[str, str]) -> dict[str, Any]:
     body = call.body()
-    run, key = require(call, body), _text(body, "key")
+    run, key = require(call, body), text(body, "key")
     if key not in run.tags:
         raise AzureError("RESOURCE_DOES_NOT_EXIST", f"No tag with name: {key} in run with id {run.name}", 404)
     run.tags = {name: value for name, value in run.tags.items() if name != key}
@@ -178,11 +178,6 @@ def search_runs(call: Call, names: dict[str, str]) -> dict[str, Any]:
     if first + most < len(found):
         answer["next_page_token"] = str(first + most)
     return answer
-
-
-def search_logged_models(call: Call, names: dict[str, str]) -> dict[str, Any]:
-    """None: to make one is refused."""
-    return {"models": []}
 
 
 def require(call: Call, given: Mapping[str, Any]) -> Run:
@@ -218,11 +213,11 @@ def _info(call: Call, run: Run) -> dict[str, Any]:
         "experiment_id": call.store(Runs).experiment(run.experiment),
         "user_id": run.caller.principal,
         "status": _STATUSES.get(run.status, "RUNNING" if run.started else "SCHEDULED"),
-        "start_time": _milliseconds(run.started or run.created),
+        "start_time": milliseconds(run.started or run.created),
         "lifecycle_stage": "deleted" if run.hidden else "active",
         "artifact_uri": f"azureml://{call.request.host}/mlflow/v1.0{call.workspace_id}/runs/{run.name}/artifacts",
     }
-    return info | ({"end_time": _milliseconds(run.ended)} if run.ended else {})
+    return info | ({"end_time": milliseconds(run.ended)} if run.ended else {})
 
 
 def _experiment(call: Call, name: str, identifier: str) -> dict[str, Any]:
@@ -244,7 +239,7 @@ def _measure(call: Call, run: Run, given: Mapping[str, Any]) -> None:
     stated = given.get("timestamp")
     at = float(stated) / 1000 if stated is not None else time.time()
     when = call.engine.clock.instant(datetime.fromtimestamp(at, UTC))
-    run.measure(_text(given, "key"), Measured(value, _milliseconds(when), step))
+    run.measure(text(given, "key"), Measured(value, milliseconds(when), step))
 
 
 def _set_parameter(run: Run, key: str, value: str) -> None:
@@ -271,15 +266,18 @@ def _is_seen(run: Run, view_type: str) -> bool:
     return view_type == "ALL" or run.hidden is (view_type == "DELETED_ONLY")
 
 
-def _milliseconds(when: datetime) -> int:
+def milliseconds(when: datetime) -> int:
+    """A time as MLflow writes it: milliseconds since 1970."""
     return (when - EPOCH) // _MILLISECOND
 
 
-def _pairs(given: Any) -> dict[str, str]:
-    return {_text(each, "key"): str(each.get("value", "")) for each in given or []}
+def pairs(given: Any) -> dict[str, str]:
+    """Tags or parameters, given as a list of keys and values."""
+    return {text(each, "key"): str(each.get("value", "")) for each in given or []}
 
 
-def _text(given: Any, name: str) -> str:
+def text(given: Any, name: str) -> str:
+    """A text that a request has to have; raises :class:`AzureError`."""
     value = given.get(name) if isinstance(given, Mapping) else None
     if not isinstance(value, str) or not value:
         raise AzureError("INVALID_PARAMETER_VALUE", f"Missing value for required parameter '{name}'.", 400)
@@ -305,7 +303,6 @@ def _routes() -> list[Route]:
         ("POST", "runs/delete-tag", delete_tag, WRITE),
         ("POST", "runs/search", search_runs, READ),
         ("GET", "metrics/get-history", get_metric_history, READ),
-        ("POST", "logged-models/search", search_logged_models, READ),
     ]
     return [
         Route(method, f"/mlflow/{version}{WORKSPACE}{BASE}/{path}", function, action=action, read_only=action == READ)

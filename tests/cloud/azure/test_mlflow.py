@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -130,7 +131,8 @@ def test_what_cannot_be_logged_or_found(jobs: Jobs) -> None:
         ("runs/delete-tag", {"run_id": run, "key": "t"}, 404, "RESOURCE_DOES_NOT_EXIST", "No tag with name: t"),
         ("runs/create", {"experiment_id": "x"}, 404, "RESOURCE_DOES_NOT_EXIST", "No Experiment with id=x exists"),
         ("experiments/create", {"name": jobs.name}, 400, "RESOURCE_ALREADY_EXISTS", "already exists"),
-        ("logged-models", {"experiment_id": "x"}, 501, "NotImplemented", "logged-models"),
+        ("logged-models", {"experiment_id": "x"}, 400, "INVALID_PARAMETER_VALUE", "'source_run_id'"),
+        ("traces", {}, 501, "NotImplemented", "mlflow/traces"),
     ):
         said = jobs.services("POST", f"{BASE}/{path}", body)
         assert (said[0], said[1]["error_code"]) == (status, code), (path, said)
@@ -199,3 +201,50 @@ def test_filters_that_cannot_be_read(text: str) -> None:
     with pytest.raises(AzureError) as caught:
         mlflow_filters.parse(text)({"info": {}, "data": {"metrics": [], "params": [], "tags": []}})
     assert caught.value.code == "INVALID_PARAMETER_VALUE"
+
+
+def test_a_logged_model_is_registered(jobs: Jobs) -> None:
+    run = logged(jobs, experiment(jobs))
+    _, made = jobs.services("POST", f"{BASE}/logged-models", {"source_run_id": run, "name": "model"})
+    model = made["model"]["info"]
+    assert (model["status"], model["source_run_id"]) == ("LOGGED_MODEL_PENDING", run)
+    assert (
+        jobs.services("PUT", f"/mlflow/v1.0{{ws}}/api/2.0/mlflow-artifacts/artifacts/{run}/model/MLmodel", {})[0] == 200
+    )
+    ready = {"status": "LOGGED_MODEL_READY"}
+    assert jobs.services("PATCH", f"{BASE}/logged-models/{model['model_id']}", ready)[1]["model"]["info"] == model | (
+        ready | {"last_updated_timestamp_ms": ANY}
+    )
+    assert jobs.services("POST", f"{BASE}/registered-models/create", {"name": jobs.name})[0] == 200
+    again = jobs.services("POST", f"{BASE}/registered-models/create", {"name": jobs.name})
+    assert (again[0], again[1]["error_code"]) == (400, "RESOURCE_ALREADY_EXISTS")
+    for number, source in enumerate((f"models:/{model['model_id']}", model["artifact_uri"]), 1):
+        body = {"name": jobs.name, "source": source, "run_id": run}
+        _, answer = jobs.services("POST", f"{BASE}/model-versions/create", body)
+        assert (answer["model_version"]["version"], answer["model_version"]["status"]) == (str(number), "READY")
+    _, version, _ = jobs.rest("GET", f"{jobs.rest.workspace}/models/{jobs.name}/versions/2")
+    shown = version["properties"]
+    assert (shown["modelType"], shown["jobName"]) == ("mlflow_model", run)
+    assert list(jobs.read(shown["modelUri"])) == ["MLmodel"]
+    _, found = jobs.services("GET", f"{BASE}/model-versions/search?filter=name%3D%27{jobs.name}%27")
+    assert [each["version"] for each in found["model_versions"]] == ["2", "1"]
+    _, listed = jobs.services("POST", f"{BASE}/logged-models/search", {"experiment_ids": [model["experiment_id"]]})
+    assert [each["info"]["model_id"] for each in listed["models"]] == [model["model_id"]]
+
+
+def test_models_that_cannot_be_registered(jobs: Jobs) -> None:
+    for method, path, body, status, message in (
+        (
+            "POST",
+            "model-versions/create",
+            {"name": "nothing", "source": "x"},
+            404,
+            "Registered Model with name=nothing",
+        ),
+        ("GET", "logged-models/m-none", None, 404, "Logged model with ID 'm-none' not found."),
+        ("GET", "model-versions/get?name=a&version=1", None, 404, "Model Version (name=a, version=1) not found"),
+        ("POST", "logged-models/search", {"filter": "metrics.auc > 1"}, 400, "cannot read the filter"),
+        ("POST", "registered-models/alias", {}, 501, "registered-models/alias"),
+    ):
+        said = jobs.services(method, f"{BASE}/{path}", body)
+        assert (said[0], message in said[1]["message"]) == (status, True), said
