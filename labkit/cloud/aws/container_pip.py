@@ -8,23 +8,41 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 
 from labkit.cloud.engine.requirements import unmet, unmet_lines
 
+_COMMAND = '#!/bin/sh\nexec python -m pip "$@"\n'
 #: Options of ``pip install`` that are followed by a value.
 _VALUED = frozenset(
     ["-i", "--index-url", "--extra-index-url", "-f", "--find-links", "--trusted-host", "-t", "--target"]
 )
 
 
-def provide(folder: Path) -> str:
-    """Makes ``folder`` one in which ``python -m pip`` finds this module; returns it as PYTHONPATH writes it."""
-    package = folder / "pip"
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text("")
-    (package / "__main__.py").write_text(f"import sys\nfrom {__name__} import main\nsys.exit(main(sys.argv[1:]))\n")
-    return str(folder)
+def provide(folder: Path) -> dict[str, str]:
+    """Puts this ``pip`` into ``folder``; returns what goes before PYTHONPATH and PATH for a container to find it.
+
+    However it is called: as a module, as a command, or by the command of an interpreter's own ``bin``, which imports
+    ``pip._internal``.
+    """
+    entry = f"import sys\nfrom {__name__} import main as run\n\n\ndef main():\n    return run(sys.argv[1:])\n"
+    files = {
+        "pip/__init__.py": "",
+        "pip/__main__.py": "import sys\nfrom pip._internal.cli.main import main\n\nsys.exit(main())\n",
+        "pip/_internal/__init__.py": "",
+        "pip/_internal/cli/__init__.py": "",
+        "pip/_internal/cli/main.py": entry,
+        "bin/pip": _COMMAND,
+        "bin/pip3": _COMMAND,
+    }
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        if text == _COMMAND:
+            path.chmod(0o755)
+    return {"PYTHONPATH": str(folder), "PATH": str(folder / "bin")}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -32,6 +50,8 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] in ("-V", "--version"):
         print("pip of the local clouds, which install nothing")
         return 0
+    if arguments[0] == "uninstall":
+        return _uninstall([each for each in arguments[1:] if not each.startswith("-")])
     if arguments[0] != "install":
         print(f"ERROR: the local clouds do not serve 'pip {arguments[0]}' in a job's container.", file=sys.stderr)
         return 1
@@ -54,6 +74,18 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     print("Requirements already satisfied.")
     return 0
+
+
+def _uninstall(names: Sequence[str]) -> int:
+    """Start scripts take out a package that some images have; one that is not there is skipped, as pip does."""
+    status = 0
+    for name in names:
+        if any(metadata.distributions(name=name)):
+            print(f"ERROR: The local clouds uninstall nothing, and {name} is installed.", file=sys.stderr)
+            status = 1
+        else:
+            print(f"WARNING: Skipping {name} as it is not installed.", file=sys.stderr)
+    return status
 
 
 def _of_file(file: Path) -> list[str]:

@@ -210,8 +210,10 @@ class Workplace:
     def environment(self, given: Mapping[str, str], *, isolated: bool) -> dict[str, str]:
         """The container's whole environment; ``given`` are SageMaker's variables and the job's own."""
         place = self.job.place
-        python_path = os.pathsep.join(filter(None, (given.get("PYTHONPATH"), str(self.folder / "site"))))
-        shown = {**given, "PYTHONPATH": python_path}
+        pip = container_pip.provide(self.folder / "site")
+        paths = {"PYTHONPATH": given.get("PYTHONPATH", ""), "PATH": given.get("PATH") or os.environ.get("PATH", "")}
+        joined = {name: os.pathsep.join(filter(None, (pip[name], path))) for name, path in paths.items()}
+        shown = {**given, **joined}
         return environment(place.cloud, place.region, self.scratch, self.token, shown, isolated=isolated)
 
     def close(self) -> None:
@@ -229,7 +231,6 @@ def workplace(job: JobRecord) -> Workplace:
     folder = place.engine.folder / "sagemaker" / uuid.uuid4().hex
     for part in ("ml", "tmp"):
         (folder / part).mkdir(parents=True)
-    container_pip.provide(folder / "site")
     token = place.cloud.identities.container(job.role, "SageMaker")
     return Workplace(job, key, RoleStorage(place, key, SAGEMAKER), folder, token)
 

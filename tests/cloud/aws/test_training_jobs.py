@@ -127,9 +127,16 @@ def test_requirements_are_checked(pipelines: Pipelines) -> None:
 
 def test_pip_in_a_container_says_what_is_missing(pipelines: Pipelines) -> None:
     request = pipelines.training("")
-    command = "python -m pip install -q scikit-learn && python -m pip install no-such-package-here"
+    command = " && ".join(
+        (
+            "pip uninstall --yes no-such-package",
+            "python -m pip install -q scikit-learn",
+            "pip install joblib",
+            "pip3 install no-such-package-here",
+        )
+    )
     request["AlgorithmSpecification"] |= {
-        "ContainerEntrypoint": ["/bin/sh", "-c", f"{command} 2>/opt/ml/output/failure"]
+        "ContainerEntrypoint": ["/bin/sh", "-c", f"({command}) 2>/opt/ml/output/failure"]
     }
     reason = pipelines.train("pip", request)["FailureReason"]
     assert "pip install asks for no-such-package-here, which is not installed here." in reason
