@@ -153,8 +153,10 @@ def test_a_policy_is_kept_and_in_force(s3: Any) -> None:
     assert error(s3.put_object, Bucket="a-bucket", Key="k", Body=b"") == (
         403,
         "AccessDenied",
-        ("User: arn:aws:iam::123456789012:user/learner is not authorized to perform: s3:PutObject on resource: "
-        '"arn:aws:s3:::a-bucket/k" with an explicit deny in a resource-based policy'),
+        (
+            "User: arn:aws:iam::123456789012:user/learner is not authorized to perform: s3:PutObject on resource: "
+            '"arn:aws:s3:::a-bucket/k" with an explicit deny in a resource-based policy'
+        ),
     )
     s3.delete_bucket_policy(Bucket="a-bucket")
     assert error(s3.get_bucket_policy, Bucket="a-bucket")[:2] == (404, "NoSuchBucketPolicy")
