@@ -113,6 +113,7 @@ LAB = Definition(
             hints=(
                 "an endpoint takes its deployments with it: ml.online_endpoints.begin_delete(name).wait()",
                 'for each version in ml.models.list("churn"): ml.models.archive("churn", version.version)',
+                "a role can be deleted when nobody has it: the applications and the assignments go first",
             ),
             after_cleanup=True,
         ),

@@ -32,6 +32,8 @@ WORKSPACES = "Microsoft.MachineLearningServices/workspaces"
 SCORE = f"{WORKSPACES}/onlineEndpoints/score/action"
 MANAGEMENT, SCORING = "https://management.azure.com", "https://ml.azure.com"
 API_VERSION = "2024-10-01"
+#: Characters of an answer that are quoted: Storage says in some hundred which text was signed.
+LONGEST = 600
 
 
 def subscription() -> str:
@@ -309,7 +311,11 @@ def ask(ml: Any, body: str) -> list[float]:
     address = ml.online_endpoints.get(name).scoring_uri
     answer = requests.post(address, data=body, headers=headers, timeout=churn.PATIENCE)
     if not answer.ok:
-        raise Wrong(f"that the endpoint answers {answer.status_code}: {answer.text[:160]!r}", "predictions")
+        raise Wrong(
+            f"that the endpoint answers {answer.status_code}: {answer.text[:LONGEST]!r}",
+            "predictions",
+            f'ml.online_deployments.get_logs(name="{DEPLOYMENT}", endpoint_name=endpoint_name, lines=100) says why',
+        )
     return churn.predictions(answer.text)
 
 
@@ -344,11 +350,18 @@ def rest(work: Work) -> str:
             raise Wrong(f"a client.py that did not finish within {churn.PATIENCE:.0f} seconds", expected) from None
         said = (done.stdout.strip() or done.stderr.strip()).splitlines() or ["nothing"]
         if "bad_header_forbidden" in done.stdout and secret:
-            raise NotAttempted(f"a request without a credential ({said[-1][:160]})", expected)
+            if churn.is_stub(script, "authorization"):
+                raise NotAttempted(f"a request without a credential ({said[-1][:LONGEST]})", expected)
+            raise Wrong(
+                f"a request whose header Authorization holds no credential that the endpoint can read "
+                f"({said[-1][:LONGEST]})",
+                expected,
+                'the header is f"Bearer {secret}", for a key as for a token',
+            )
         if done.returncode != 0:
             host = urlsplit(uri).hostname
             raise Wrong(
-                f"a client.py that ends with status {done.returncode} and {said[-1][:200]!r} for {host}",
+                f"a client.py that ends with status {done.returncode} and {said[-1][:LONGEST]!r} for {host}",
                 f"predictions for {what}",
             )
         difference = churn.differ(churn.predictions(said[-1]), wanted)
@@ -425,10 +438,22 @@ def json_object(work: Work, name: str) -> dict[str, Any]:
     try:
         found = json.loads(file.read_text())
     except ValueError as error:
-        raise Wrong(f"a {churn.shown(work, file)} that is no JSON ({error})", "a JSON object") from None
+        raise Wrong(f"the file {churn.shown(work, file)}, which is no JSON ({error})", "a JSON object") from None
     if not isinstance(found, dict):
-        raise Wrong(f"a {type(found).__name__} in {churn.shown(work, file)}", "a JSON object")
+        raise Wrong(f"the file {churn.shown(work, file)} with a {type(found).__name__}", "a JSON object")
     return found
+
+
+def custom_roles() -> list[str]:
+    """The names of the custom roles that can be given in the resource group."""
+    answer = requests.get(
+        f"{MANAGEMENT}{group_id()}/providers/Microsoft.Authorization/roleDefinitions",
+        params={"api-version": "2022-04-01", "$filter": "type eq 'CustomRole'"},
+        headers={"Authorization": f"Bearer {token(MANAGEMENT)}"},
+        timeout=churn.PATIENCE,
+    )
+    answer.raise_for_status()
+    return [each["properties"]["roleName"] for each in answer.json()["value"]]
 
 
 def cleanup(_: Work) -> str:
@@ -442,13 +467,13 @@ def cleanup(_: Work) -> str:
             f"version {found.version} of the environment {ENVIRONMENT}"
             for found in versions(ml.environments, ENVIRONMENT)
         ),
+        *(f"the role {name}" for name in custom_roles() if name in (DEPLOYER, CALLER)),
     ]
     models = versions(ml.models, MODEL) + versions(ml.models, MODEL, archived=True)
     if kept:
-        more = f" and {len(kept) - 1} more" if len(kept) > 1 else ""
         untouched = key_endpoint() in endpoints or not models
         raise (NotAttempted if untouched else Wrong)(
-            f"{kept[0]}{more} still there", "no endpoint, and no version that is not archived"
+            f"{', '.join(kept)} still there", "no endpoint, no role, and no version that is not archived"
         )
     if not models:
         raise NotAttempted(f"no trace of a model {MODEL}", "one that was used and then archived")

@@ -399,10 +399,10 @@ def credentials(work: Work, file: str) -> dict[str, str]:
     found = in_file(work, file)
     expected = "tenant_id, client_id and client_secret"
     if not isinstance(found, dict):
-        raise NotAttempted(f"no {shown(work, file)}", expected)
+        raise NotAttempted(f"no file {shown(work, file)}", expected)
     for name in ("tenant_id", "client_id", "client_secret"):
         if not isinstance(found.get(name), str) or not found[name]:
-            raise Wrong(f"a {shown(work, file)} without {name}", expected)
+            raise Wrong(f"the file {shown(work, file)} without {name}", expected)
     return found
 
 
@@ -414,7 +414,7 @@ def in_file(work: Work, name: str) -> Any:
     try:
         return json.loads(file.read_text())
     except ValueError as error:
-        raise Wrong(f"a {shown(work, name)} that is no JSON ({error})", "JSON") from None
+        raise Wrong(f"the file {shown(work, name)}, which is no JSON ({error})", "JSON") from None
 
 
 def shown(work: Work, name: str) -> str:

@@ -268,7 +268,7 @@ class TestRoles:
         with pytest.raises(Wrong, match="churn-lab-deployer assigned at no scope"):
             azure_checks.roles(work)
 
-    @pytest.mark.parametrize(("text", "found"), [("{'a'}", "that is no JSON"), ("[]", "a list in azure/build/")])
+    @pytest.mark.parametrize(("text", "found"), [("{'a'}", "which is no JSON"), ("[]", "json with a list")])
     def test_a_file_that_is_no_json_object_is_wrong(self, work: Work, text: str, found: str) -> None:
         write_roles(work)
         (work.folder / "build" / "churn-lab-caller.json").write_text(text)

@@ -130,8 +130,16 @@ def test_rest_not_attempted(deployed: Work, script: Path) -> None:
 
 
 def test_rest_without_a_credential_is_not_attempted(deployed: Work, script: Path) -> None:
-    script.write_text(script.read_text().replace('return f"Bearer {secret}"', "return None"))
+    head, _, rest = script.read_text().partition("    secret = ")
+    stub = f"{head}    pass\n\n\ndef main{rest.partition('def main')[2]}"
+    script.write_text(stub)
     with pytest.raises(NotAttempted, match=r"a request without a credential .*key_auth_bad_header_forbidden"):
+        azure_checks.rest(deployed)
+
+
+def test_rest_with_a_header_of_another_form_is_wrong(deployed: Work, script: Path) -> None:
+    script.write_text(script.read_text().replace('return f"Bearer {secret}"', "return secret"))
+    with pytest.raises(Wrong, match=r"no credential that the endpoint can read .*key_auth_bad_header_forbidden"):
         azure_checks.rest(deployed)
 
 
@@ -167,7 +175,7 @@ def test_rest_wrong(deployed: Work, script: Path, old: str, new: str, found: str
 
 def test_each_thing_left_behind_is_named_until_there_is_none(deployed: Work) -> None:
     ml = azure_checks.client()
-    with pytest.raises(NotAttempted, match=r"the endpoint churn-\w+-\w+ and \d more still there"):
+    with pytest.raises(NotAttempted, match=r"the endpoint churn-\w+-\w+, the endpoint .*, version 1 of .* still there"):
         azure_checks.cleanup(deployed)
     ml.online_endpoints.begin_delete(azure_checks.key_endpoint()).wait()
     for left, remove in (
