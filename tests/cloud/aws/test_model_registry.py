@@ -99,6 +99,21 @@ def test_a_version_is_deployed(pipelines: Pipelines, engine: Engine, group: str)
     assert changes == ["CREATING", "IN_SERVICE"]
 
 
+@pytest.mark.parametrize(
+    ("container", "message"),
+    [
+        ({"ModelPackageName": "nothing/1"}, "model-package/nothing/1 does not exist."),
+        ({"ModelPackageName": "nothing/1", "Image": IMAGE}, "Image cannot be given together with ModelPackageName"),
+    ],
+)
+def test_a_model_of_no_package(pipelines: Pipelines, container: dict[str, str], message: str) -> None:
+    _, code, text = in_process.error(
+        pipelines.sm.create_model, ModelName="m", ExecutionRoleArn=pipelines.role, PrimaryContainer=container
+    )
+    assert code == "ValidationException"
+    assert message in text
+
+
 def test_packages_with_names_of_their_own(pipelines: Pipelines) -> None:
     name = pipelines.name("alone")
     specification = {

@@ -154,7 +154,6 @@ def test_a_role_that_does_not_trust_sagemaker(world: World) -> None:
     ("more", "names"),
     [
         ({"PrimaryContainer": {"Image": IMAGE, "Mode": "MultiModel"}}, "multi-model endpoints (Mode MultiModel)"),
-        ({"PrimaryContainer": {"ModelPackageName": "group/1"}}, "model registry (ModelPackageName)"),
         (
             {"PrimaryContainer": None, "Containers": [{"Image": IMAGE}, {"Image": IMAGE}]},
             "inference pipelines (Containers with more than one)",
