@@ -106,11 +106,11 @@ def as_csv(records: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def probe(work: Work, *arguments: str) -> dict[str, Any]:
+def probe(work: Work, *arguments: str, program: Path = PROBE) -> dict[str, Any]:
     """Runs the learner's code in a process of its own: its JSON answer, or ``{"error": why}``."""
     try:
         done = subprocess.run(
-            [sys.executable, str(PROBE), *arguments],
+            [sys.executable, str(program), *arguments],
             cwd=work.folder,
             env={**os.environ, "OMP_NUM_THREADS": "1"},  # threads that wait for a busy core cost more than they bring
             capture_output=True,
