@@ -110,6 +110,6 @@ def test_the_aws_command_lines_errors(world: World, tmp_path: Path) -> None:
         "An error occurred (ValidationError) when calling the InvokeEndpoint operation: "
         "Endpoint none of account 123456789012 not found."
     )
-    code, _, error = aws("sagemaker", "list-pipelines")
+    code, _, error = aws("sagemaker", "list-domains")
     assert code == 255
-    assert "(NotImplementedException) when calling the ListPipelines operation" in error
+    assert "(NotImplementedException) when calling the ListDomains operation" in error
