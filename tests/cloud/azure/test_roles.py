@@ -265,3 +265,22 @@ def test_a_signature_with_a_delegation_key_does_what_its_signer_may(
     blob = BlobClient(url, "data", "a", credential=signed)
     assert blob.download_blob().readall() == b"hi"
     assert raised(lambda: blob.upload_blob(b"ho", overwrite=True)).error_code == "AuthorizationPermissionMismatch"
+
+
+def test_a_template_gives_a_role(rest: Rest, someone: Principal) -> None:
+    assignment = {
+        "type": "Microsoft.Authorization/roleAssignments",
+        "apiVersion": VERSION,
+        "name": "[guid(resourceGroup().id, parameters('who'))]",
+        "properties": {
+            "roleDefinitionId": f"[subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '{READER}')]",
+            "principalId": "[parameters('who')]",
+            "principalType": "ServicePrincipal",
+        },
+    }
+    template = {"parameters": {"who": {"type": "string"}}, "resources": [assignment]}
+    properties = {"mode": "Incremental", "template": template, "parameters": {"who": {"value": someone.object_id}}}
+    path = f"{rest.group}/providers/Microsoft.Resources/deployments/{someone.object_id}"
+    status, answer, _ = rest("PUT", path, {"properties": properties}, version="2022-09-01")
+    assert (status, answer["properties"]["provisioningState"]) == (201, "Succeeded")
+    assert someone.rest()("GET", rest.group, version="2021-04-01")[0] == 200
