@@ -32,6 +32,7 @@ LAB = Definition(
             hints=(
                 "create_user, then create_access_key: its answer is the only time that the secret is shown",
                 'json.dumps({"AccessKeyId": ..., "SecretAccessKey": ...}) into build / "caller.json"',
+                "a user can have two keys: before a third, delete_access_key takes one away",
             ),
         ),
         Task(
@@ -57,7 +58,10 @@ LAB = Definition(
             points=15,
             check=aws_checks.boundary,
             hints=(
-                "a boundary is a customer-managed policy like any other: create_policy",
+                (
+                    "a boundary is a customer-managed policy like any other: create_policy makes it, "
+                    "create_policy_version with SetAsDefault=True changes it"
+                ),
                 "put_role_permissions_boundary(RoleName=deployer_name, PermissionsBoundary=boundary_arn) sets it",
             ),
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import boto3
@@ -23,6 +24,8 @@ ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
 MARK = "scores/check"
 #: The attempts of section 7: the name of the event.
 ATTEMPTS = ("CreateAccessKey", "CreateUser", "DeleteBucket")
+#: Why a call can be denied, as the task has it.
+WHYS = ("no policy allows it", "explicit deny", "boundary")
 _SENTENCE = re.compile(r'User: (\S+) is not authorized to perform: (\S+) on resource: "?([^\s"]+)"? .*')
 
 
@@ -43,17 +46,24 @@ def as_deployer() -> boto3.Session:
         answer = client("sts").assume_role(RoleArn=arn_of("role", DEPLOYER), RoleSessionName="check")["Credentials"]
     except ClientError as error:
         raise Wrong(
-            f"a role {DEPLOYER} that you cannot assume ({code(error)})", "a trust policy that names you"
+            f"a role {DEPLOYER} that you cannot assume ({code(error)})",
+            "a trust policy that allows you sts:AssumeRole",
+            "update_assume_role_policy changes the trust policy of a role that is there",
         ) from None
     return boto3.Session(answer["AccessKeyId"], answer["SecretAccessKey"], answer["SessionToken"], region())
 
 
 def as_caller(work: Work, file: str = "caller.json") -> boto3.Session:
     """The user's session, by the key in a file of the learner's."""
-    key = _read(work, file, "an access key as JSON, with AccessKeyId and SecretAccessKey")
+    key = _key(work, file, "an access key as JSON, with AccessKeyId and SecretAccessKey")
+    return boto3.Session(key["AccessKeyId"], key["SecretAccessKey"], region_name=region())
+
+
+def _key(work: Work, file: str, expected: str) -> dict[str, str]:
+    key = _read(work, file, expected)
     if not isinstance(key, dict) or not {"AccessKeyId", "SecretAccessKey"} <= key.keys():
         raise Wrong(f"a {file} without AccessKeyId or SecretAccessKey", "both, as create_access_key answers them")
-    return boto3.Session(key["AccessKeyId"], key["SecretAccessKey"], region_name=region())
+    return key
 
 
 def _read(work: Work, file: str, expected: str) -> Any:
@@ -83,7 +93,11 @@ def deployer(_: Work) -> str:
         named = statement.get("Principal", {})
         trusted = as_list(named.get("AWS")) + as_list(named.get("Service")) if isinstance(named, dict) else [named]
         if wider := [each for each in trusted if statement["Effect"] == "Allow" and each != me]:
-            raise Wrong(f"a trust policy that lets {wider[0]} in", expected, 'its Principal is {"AWS": me}, your ARN')
+            raise Wrong(
+                f"a trust policy that lets {wider[0]} in",
+                expected,
+                'its Principal is {"AWS": me}, your ARN; update_assume_role_policy changes it',
+            )
     arn = as_deployer().client("sts").get_caller_identity()["Arn"]
     return f"a role that you can assume: it is {arn} then"
 
@@ -103,16 +117,43 @@ def caller(work: Work) -> str:
 
 def policy(work: Work) -> str:
     """Each identity can do what it needs and nothing else: all of it tried."""
-    names = client("iam").list_role_policies(RoleName=DEPLOYER)["PolicyNames"]
-    names += client("iam").list_user_policies(UserName=CALLER)["PolicyNames"]
-    if not names:
+    if not _has_policies():
         raise NotAttempted("neither identity with a policy of its own", "just-enough on both")
+    _needs_bucket()
     try:
         tried = trials.run("the deployer", _of_deployer(as_deployer()), is_denied)
         tried += trials.run("the caller", _of_caller(as_caller(work)), is_denied)
     finally:
         client("s3").delete_object(Bucket=bucket(), Key=MARK)
     return f"{tried} calls tried: what is needed is allowed, all else denied"
+
+
+def _has_policies() -> bool:
+    """Whether one of the two identities has a policy, inline or attached."""
+    iam = client("iam")
+    role, user = {"RoleName": DEPLOYER}, {"UserName": CALLER}
+    try:
+        of_role = (
+            iam.list_role_policies(**role)["PolicyNames"] + iam.list_attached_role_policies(**role)["AttachedPolicies"]
+        )
+    except iam.exceptions.NoSuchEntityException:
+        raise NotAttempted(f"no role named {DEPLOYER}", "the role of the task deployer") from None
+    try:
+        of_user = (
+            iam.list_user_policies(**user)["PolicyNames"] + iam.list_attached_user_policies(**user)["AttachedPolicies"]
+        )
+    except iam.exceptions.NoSuchEntityException:
+        raise NotAttempted(f"no user named {CALLER}", "the user of the task caller") from None
+    return bool(of_role or of_user)
+
+
+def _needs_bucket() -> None:
+    try:
+        client("s3").head_bucket(Bucket=bucket())
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+            raise
+        raise NotAttempted(f"no bucket {bucket()}", "the bucket of section 3", "run section 3 again") from None
 
 
 def _of_deployer(session: boto3.Session) -> Iterator[Trial]:
@@ -150,6 +191,7 @@ def boundary(_: Work) -> str:
         raise NotAttempted(f"a role {DEPLOYER} without a boundary", expected)
     if limit != arn:
         raise Wrong(f"another boundary, {limit}", expected)
+    _needs_bucket()
     attached = iam.list_attached_role_policies(RoleName=DEPLOYER)["AttachedPolicies"]
     is_there = any(each["PolicyArn"] == ADMINISTRATOR for each in attached)
     if not is_there:
@@ -200,29 +242,44 @@ def denied_events() -> list[dict[str, Any]]:
 def denial(work: Work) -> str:
     """The learner's answers are what the event history says of the three attempts."""
     answers = _read(work, "answers.json", "a list of three denials")
-    wanted = {}
+    known: dict[tuple[str, str, str], str] = {}
+    there = set()
     for event in denied_events():
         if event["eventName"] in ATTEMPTS and (said := _SENTENCE.fullmatch(event["errorMessage"])):
-            wanted[said[1], said[2], said[3]] = _why(event["errorMessage"])
-    if len(wanted) < len(ATTEMPTS):
-        found = f"{len(wanted)} of the three attempts in the event history"
-        raise NotAttempted(found, "all three", "run the cell with the three attempts again")
+            # The newest comes first, and counts: an attempt may have been made before the limits were right.
+            known.setdefault((said[1], said[2], said[3]), _why(event["errorMessage"]))
+            there.add(event["eventName"])
+    if missing := [name for name in ATTEMPTS if name not in there]:
+        raise NotAttempted(
+            f"{len(there)} of the three attempts in the event history",
+            "all three, and denied",
+            f"run the two cells above again, the bucket's policy and the attempts, once the checks of the earlier "
+            f"tasks are right; what is missing is {' and '.join(missing)}",
+        )
     if not answers:
         raise NotAttempted("an empty list of answers", "three denials, each with who, action, resource and why")
+    if not isinstance(answers, list):
+        raise Wrong("an answers.json that is no list", "a list of three denials")
     given = {}
     for answer in answers:
         if not isinstance(answer, dict) or {"who", "action", "resource", "why"} - answer.keys():
             raise Wrong("an answer without who, action, resource or why", "all four in each")
-        given[answer["who"], answer["action"], answer["resource"]] = answer["why"]
-    for key in given:
-        if key not in wanted:
+        given[str(answer["who"]), str(answer["action"]), str(answer["resource"])] = answer["why"]
+    for key, why in given.items():
+        if key not in known:
             raise Wrong(f"{key[1]} of {key[0]} on {key[2]}", "who, action and resource as AWS's sentences name them")
-    for key, why in wanted.items():
-        if key not in given:
-            raise Wrong(f"no answer about {key[1]}", "one for each of the three attempts")
-        if given[key] != why:
-            raise Wrong(f"{given[key]!r} for {key[1]}", "the reason in the last words of AWS's sentence")
-    return f"three denials with their reasons: {', '.join(sorted(wanted.values()))}"
+        if why not in WHYS:
+            raise Wrong(f"{why!r} as the reason of {key[1]}", f"one of {', '.join(map(repr, WHYS))}")
+        if why != known[key]:
+            raise Wrong(
+                f"{why!r} for {key[1]}",
+                "the reason in the last words of AWS's sentence",
+                "the list above says what each ending means",
+            )
+    for name in ATTEMPTS:
+        if name not in {action.partition(":")[2] for _, action, _ in given}:
+            raise Wrong(f"no answer about {name}", "one for each of the three attempts")
+    return f"three denials with their reasons: {', '.join(sorted(set(given.values())))}"
 
 
 def _why(sentence: str) -> str:
@@ -243,12 +300,14 @@ def audit(work: Work) -> str:
         event = known.get(each["id"])
         if event is None:
             raise Wrong(f"{each['what']} with an id that no denied call has", "eventID of calls with AccessDenied")
-        told = (event["eventTime"], event["userIdentity"]["arn"], event["eventName"])
-        if (each["when"], each["who"], each["what"]) != told:
-            raise Wrong(f"{each['what']} of {each['who']}", f"{told[2]} of {told[1]} at {told[0]} under that id")
+        when, who, what = event["eventTime"], event["userIdentity"]["arn"], event["eventName"]
+        if (each["who"], each["what"]) != (who, what) or _moment(each["when"]) != _moment(when):
+            raise Wrong(
+                f"{each['what']} of {each['who']} at {each['when']}", f"{what} of {who} at {when} under that id"
+            )
         if "who-lab-" not in each["who"]:
             raise Wrong(f"a call of {each['who']}", f"those of {DEPLOYER} and {CALLER}")
-    newest = max(each["when"] for each in listed)
+    newest = max(known[each["id"]]["eventTime"] for each in listed)
     missing = [
         event
         for event in denied_events()
@@ -265,11 +324,20 @@ def audit(work: Work) -> str:
     return f"{len(listed)} denied calls, all of them in the event history"
 
 
+def _moment(text: object) -> datetime | None:
+    """A time in any ISO form, to the second; None for what is none."""
+    try:
+        moment = datetime.fromisoformat(str(text)).replace(microsecond=0)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 def rotate(work: Work) -> str:
     """The new key works, the old one does not."""
-    old = _read(work, "caller-old.json", "a copy of the old key, which the cell above makes")
-    new = _read(work, "caller.json", "the new key")
-    if old.get("AccessKeyId") == new.get("AccessKeyId"):
+    old = _key(work, "caller-old.json", "a copy of the old key, which the cell above makes")
+    new = _key(work, "caller.json", "the new key")
+    if old["AccessKeyId"] == new["AccessKeyId"]:
         raise NotAttempted("the same key as before", "a new one in build/caller.json")
     caller(work)
     try:

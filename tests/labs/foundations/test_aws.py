@@ -161,8 +161,22 @@ def test_policy_right(ready: Learner, work: Work) -> None:
     assert keys == ["customers/customers.csv"]
 
 
-def test_policy_not_attempted(learner: Learner, work: Work) -> None:
+def test_policy_attached_instead_of_inline(learner: Learner, work: Work) -> None:
     learner.role()
+    learner.user()
+    for name, statements in (("scores-job", [WRITE, LIST]), ("scores-reader", [READ])):
+        learner.iam.create_policy(PolicyName=name, PolicyDocument=document(*statements))
+    learner.iam.attach_role_policy(RoleName=DEPLOYER, PolicyArn=f"arn:aws:iam::{ACCOUNT}:policy/scores-job")
+    learner.iam.attach_user_policy(UserName=CALLER, PolicyArn=f"arn:aws:iam::{ACCOUNT}:policy/scores-reader")
+    assert aws_checks.policy(work).startswith("14 calls tried")
+
+
+def test_policy_not_attempted(learner: Learner, work: Work) -> None:
+    with pytest.raises(NotAttempted, match="no role named who-lab-deployer"):
+        aws_checks.policy(work)
+    learner.role()
+    with pytest.raises(NotAttempted, match="no user named who-lab-caller"):
+        aws_checks.policy(work)
     learner.user()
     with pytest.raises(NotAttempted, match="neither identity with a policy"):
         aws_checks.policy(work)
@@ -197,6 +211,14 @@ def test_policy_wrong(learner: Learner, work: Work, deployer: Any, caller: Any, 
     learner.policies(deployer, caller)
     with pytest.raises(Wrong, match=found):
         aws_checks.policy(work)
+
+
+def test_checks_without_the_bucket(ready: Learner, work: Work) -> None:
+    ready.s3.delete_object(Bucket=BUCKET, Key="customers/customers.csv")
+    ready.s3.delete_bucket(Bucket=BUCKET)
+    for check in (aws_checks.policy, aws_checks.boundary):
+        with pytest.raises(NotAttempted, match=f"no bucket {BUCKET}"):
+            check(work)
 
 
 # boundary ----------------------------------------------------------------------------------------------------------
@@ -245,6 +267,31 @@ def test_denial_right(ready: Learner, work: Work) -> None:
     assert aws_checks.denial(work).startswith("three denials")
 
 
+def test_denial_goes_by_the_newest_attempt(ready: Learner, work: Work) -> None:
+    deployer = boto3.client("sts").assume_role(RoleArn=f"arn:aws:iam::{ACCOUNT}:role/{DEPLOYER}", RoleSessionName="lab")
+    key = deployer["Credentials"]
+    session = boto3.Session(key["AccessKeyId"], key["SecretAccessKey"], key["SessionToken"])
+    for name in ("who-lab-intruder", "somebody-else"):
+        with pytest.raises(ClientError, match="no identity-based policy allows"):
+            session.client("iam").create_user(UserName=name)
+    (ready.build / "answers.json").write_text(json.dumps(ANSWERS))
+    with pytest.raises(NotAttempted, match="1 of the three attempts") as unfinished:
+        aws_checks.denial(work)
+    assert unfinished.value.hint.endswith("what is missing is CreateAccessKey and DeleteBucket")
+    ready.attempts()
+    assert aws_checks.denial(work).startswith("three denials")
+
+
+def test_denial_left_out(ready: Learner, work: Work) -> None:
+    ready.attempts()
+    (ready.build / "answers.json").write_text(json.dumps(ANSWERS[:2]))
+    with pytest.raises(Wrong, match="no answer about DeleteBucket"):
+        aws_checks.denial(work)
+    (ready.build / "answers.json").write_text(json.dumps(ANSWERS[0]))
+    with pytest.raises(Wrong, match="that is no list"):
+        aws_checks.denial(work)
+
+
 def test_denial_not_attempted(ready: Learner, work: Work) -> None:
     with pytest.raises(NotAttempted, match=r"no file aws/build/answers\.json"):
         aws_checks.denial(work)
@@ -260,6 +307,7 @@ def test_denial_not_attempted(ready: Learner, work: Work) -> None:
     ("number", "change", "found"),
     [
         (1, {"why": "explicit deny"}, "'explicit deny' for iam:CreateUser"),
+        (1, {"why": "no permissions boundary allows"}, "'no permissions boundary allows' as the reason of"),
         (0, {"who": ME}, f"iam:CreateAccessKey of {ME}"),
         (2, {"action": "s3:PutBucketPolicy"}, "s3:PutBucketPolicy of"),
     ],
@@ -291,6 +339,13 @@ def test_audit_right(ready: Learner, work: Work) -> None:
     assert aws_checks.audit(work).startswith("3 denied calls")
 
 
+def test_audit_with_the_times_of_the_sdk(ready: Learner, work: Work) -> None:
+    ready.attempts()
+    times = [each | {"when": each["when"].replace("T", " ").replace("Z", "+00:00")} for each in listed()]
+    (ready.build / "denied.json").write_text(json.dumps(times))
+    assert aws_checks.audit(work).startswith("3 denied calls")
+
+
 def test_audit_not_attempted(ready: Learner, work: Work) -> None:
     (ready.build / "denied.json").write_text("[]")
     with pytest.raises(NotAttempted, match="an empty list of denied calls"):
@@ -303,6 +358,7 @@ def test_audit_wrong(ready: Learner, work: Work) -> None:
     for spoiled, found in (
         (whole[:1], "a list without"),
         ([{**whole[0], "who": ME}, *whole[1:]], f"of {ME}"),
+        ([{**whole[0], "when": "this night"}, *whole[1:]], "at this night"),
         ([{**whole[0], "id": "1"}, *whole[1:]], "with an id that no denied call has"),
     ):
         (ready.build / "denied.json").write_text(json.dumps(spoiled))
