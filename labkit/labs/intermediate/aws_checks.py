@@ -158,8 +158,8 @@ def trigger(_: Work) -> str:
 
 
 def failure(work: Work) -> str:
-    """``answers.json`` says which step of the broken run failed, and the last line of its log."""
-    file = work.folder / "answers.json"
+    """``build/answers.json`` says which step of the broken run failed, and the last line of its log."""
+    file = work.folder / "build" / "answers.json"
     expected = "the failed step as step and the last line of its log as reason"
     if not file.is_file():
         raise NotAttempted(f"no file {shown(work, file)}", expected)

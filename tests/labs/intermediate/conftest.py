@@ -18,5 +18,5 @@ SOLVED = ROOT / "solutions" / "intermediate" / "aws"
 def work(tmp_path: Path) -> Work:
     """The lab's folder with the steps in it."""
     folder = tmp_path / "aws"
-    shutil.copytree(SOLVED, folder, ignore=shutil.ignore_patterns("build", "__pycache__", "answers.json"))
+    shutil.copytree(SOLVED, folder, ignore=shutil.ignore_patterns("build", "__pycache__"))
     return Work(folder, DATA)

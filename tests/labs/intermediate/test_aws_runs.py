@@ -47,7 +47,8 @@ def test_each_run_in_its_turn(refusing: Lab, work: Work) -> None:
     assert "with Iterations=100" in aws_checks.trigger(work)
     assert r"with an AUC of 0.920 in its metrics" in aws_checks.registered(work)
 
-    answers = work.folder / "answers.json"
+    answers = work.folder / "build" / "answers.json"
+    answers.parent.mkdir()
     answers.write_text('{"step": "Evaluate"}')
     with pytest.raises(Wrong, match="without step or reason"):
         aws_checks.failure(work)
