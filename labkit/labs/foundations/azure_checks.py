@@ -126,7 +126,11 @@ def identity(work: Work, name: str, file: str) -> dict[str, Any]:
     if not applications:
         raise NotAttempted(f"no application named {name}", expected)
     if len(applications) > 1:
-        raise Wrong(f"{len(applications)} applications named {name}", "one: delete the others")
+        raise Wrong(
+            f"{len(applications)} applications named {name}",
+            "one",
+            f"forget({name!r}) deletes them all; then run your own cell again",
+        )
     principals = graph(f"/servicePrincipals?$filter=appId eq '{applications[0]['appId']}'")
     if not principals:
         raise Wrong(
