@@ -105,7 +105,7 @@ def test_identities(play: Play) -> None:
     )
     wrong(checks.deployer, play, "AADSTS7000215")
     play.run('graph("POST", "/applications", {"displayName": deployer_name})')
-    wrong(checks.deployer, play, "2 applications named who-lab-deployer one forget('who-lab-deployer') deletes them all")
+    wrong(checks.deployer, play, "2 applications named who-lab-deployer one forget('who-lab-deployer') deletes them")
     play.run("forget(deployer_name)")
     play.through("deployer")
     assert checks.deployer(play.work)
