@@ -11,11 +11,15 @@ from labkit.labs.task import Wrong
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One call, named as a phrase (``read customers/``), and whether the identity needs it."""
+    """One call, named as a phrase (``read customers/``), and whether the identity needs it.
+
+    ``hint`` is for who got this one wrong; "" where the task's first hint says enough.
+    """
 
     what: str
     needed: bool
     call: Callable[[], Any]
+    hint: str = ""
 
 
 def run(who: str, trials: Iterable[Trial], is_denied: Callable[[Callable[[], Any]], bool]) -> int:
@@ -29,7 +33,7 @@ def run(who: str, trials: Iterable[Trial], is_denied: Callable[[Callable[[], Any
         denied = is_denied(trial.call)
         count += 1
         if denied and trial.needed:
-            raise Wrong(f"{who} denied to {trial.what}", "everything that it needs allowed")
+            raise Wrong(f"{who} denied to {trial.what}", "everything that it needs allowed", trial.hint)
         if not denied and not trial.needed:
-            raise Wrong(f"{who} allowed to {trial.what}", "nothing allowed that it does not need")
+            raise Wrong(f"{who} allowed to {trial.what}", "nothing allowed that it does not need", trial.hint)
     return count

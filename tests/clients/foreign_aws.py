@@ -23,7 +23,7 @@ from sklearn.linear_model import Ridge
 
 REGION = "eu-central-1"
 IMAGE = "492215442770.dkr.ecr.eu-central-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
-BUCKET = "herbarium-artefacts-2207"
+BUCKET = "sagemaker-herbarium-2207"
 
 INFERENCE = """
 import json, os

@@ -50,7 +50,8 @@ class TestEach:
         pictures = [
             out for cell in notebook.cells for out in cell.get("outputs", []) if "image/png" in out.get("data", {})
         ]
-        assert len(pictures) >= 5
+        # The foundations are about calls and documents: fewer things there are to be seen.
+        assert len(pictures) >= (2 if solved.parent.name == "foundations" else 5)
 
     def test_no_output_is_huge(self, solved: Path) -> None:
         assert solved.stat().st_size < 600_000

@@ -24,9 +24,9 @@ def provide(folder: Path) -> dict[str, str]:
     """Puts this ``pip`` into ``folder``; returns what goes before PYTHONPATH and PATH for a container to find it.
 
     However it is called: as a module, as a command, or by the command of an interpreter's own ``bin``, which imports
-    ``pip._internal``.
+    ``pip._internal`` (``main``, or ``cli`` as its newer ones do).
     """
-    entry = f"import sys\nfrom {__name__} import main as run\n\n\ndef main():\n    return run(sys.argv[1:])\n"
+    entry = f"import sys\nfrom {__name__} import main as run\n\n\ndef main():\n    return run(sys.argv[1:])\n\n\ncli = main\n"
     files = {
         "pip/__init__.py": "",
         "pip/__main__.py": "import sys\nfrom pip._internal.cli.main import main\n\nsys.exit(main())\n",

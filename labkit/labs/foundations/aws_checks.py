@@ -26,6 +26,10 @@ MARK = "scores/check"
 ATTEMPTS = ("CreateAccessKey", "CreateUser", "DeleteBucket")
 #: Why a call can be denied, as the task has it.
 WHYS = ("no policy allows it", "explicit deny", "boundary")
+LIST_HINT = (
+    "s3:ListBucket is a statement of its own: its resource is the bucket's ARN without /*, and its condition "
+    '{"StringLike": {"s3:prefix": "scores/*"}}'
+)
 _SENTENCE = re.compile(r'User: (\S+) is not authorized to perform: (\S+) on resource: "?([^\s"]+)"? .*')
 
 
@@ -62,7 +66,11 @@ def as_caller(work: Work, file: str = "caller.json") -> boto3.Session:
 def _key(work: Work, file: str, expected: str) -> dict[str, str]:
     key = _read(work, file, expected)
     if not isinstance(key, dict) or not {"AccessKeyId", "SecretAccessKey"} <= key.keys():
-        raise Wrong(f"a {file} without AccessKeyId or SecretAccessKey", "both, as create_access_key answers them")
+        raise Wrong(
+            f"a {file} without AccessKeyId or SecretAccessKey",
+            "these two and nothing around them",
+            'both are in the "AccessKey" of what create_access_key answers',
+        )
     return key
 
 
@@ -158,11 +166,11 @@ def _needs_bucket() -> None:
 
 def _of_deployer(session: boto3.Session) -> Iterator[Trial]:
     s3, iam = session.client("s3"), session.client("iam")
-    yield Trial("list scores/", True, lambda: s3.list_objects_v2(Bucket=bucket(), Prefix="scores/"))
+    yield Trial("list scores/", True, lambda: s3.list_objects_v2(Bucket=bucket(), Prefix="scores/"), LIST_HINT)
     yield Trial("write below scores/", True, lambda: s3.put_object(Bucket=bucket(), Key=MARK, Body=b"check"))
     yield Trial("read below scores/", True, lambda: s3.get_object(Bucket=bucket(), Key=MARK))
-    yield Trial("list customers/", False, lambda: s3.list_objects_v2(Bucket=bucket(), Prefix="customers/"))
-    yield Trial("list the whole bucket", False, lambda: s3.list_objects_v2(Bucket=bucket()))
+    yield Trial("list customers/", False, lambda: s3.list_objects_v2(Bucket=bucket(), Prefix="customers/"), LIST_HINT)
+    yield Trial("list the whole bucket", False, lambda: s3.list_objects_v2(Bucket=bucket()), LIST_HINT)
     yield Trial("read customers/", False, lambda: s3.get_object(Bucket=bucket(), Key="customers/customers.csv"))
     yield Trial("delete below scores/", False, lambda: s3.delete_object(Bucket=bucket(), Key="scores/no-such-file"))
     yield Trial("list all buckets", False, s3.list_buckets)

@@ -110,6 +110,8 @@ def test_an_endpoint_of_other_parts_is_wrong(deployed: Work, name: str, other: d
     trust = boto3.client("iam").get_role(RoleName=aws_checks.ROLE)["Role"]["AssumeRolePolicyDocument"]
     if "role" in other:
         boto3.client("iam").create_role(RoleName=other["role"], AssumeRolePolicyDocument=json.dumps(trust))
+        allowed = json.dumps({"Version": "2012-10-17", "Statement": [READ, WRITE_LOGS]})
+        boto3.client("iam").put_role_policy(RoleName=other["role"], PolicyName="serve", PolicyDocument=allowed)
     model(name, **other)
     switch_to(name)
     try:
@@ -126,8 +128,10 @@ def test_an_endpoint_that_failed_is_wrong_and_says_why(deployed: Work, monkeypat
         member = tarfile.TarInfo("code/inference.py")
         member.size = len(code)
         archive.addfile(member, io.BytesIO(code))
-    boto3.client("s3").put_object(Bucket=aws_checks.bucket_name(), Key="broken.tar.gz", Body=body.getvalue())
-    model("churn-broken", key="broken.tar.gz")
+    boto3.client("s3").put_object(
+        Bucket=aws_checks.bucket_name(), Key="models/churn/broken.tar.gz", Body=body.getvalue()
+    )
+    model("churn-broken", key="models/churn/broken.tar.gz")
     monkeypatch.setattr(aws_checks, "ENDPOINT", "churn-broken")
     monkeypatch.setattr(aws_checks, "LOG_GROUP", "/aws/sagemaker/Endpoints/churn-broken")
     sagemaker = boto3.client("sagemaker")

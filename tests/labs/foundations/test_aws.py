@@ -143,6 +143,7 @@ def test_caller_not_attempted(learner: Learner, work: Work) -> None:
     [
         ("AKIA", "that is no JSON"),
         ('{"AccessKeyId": "AKIA"}', "without AccessKeyId or SecretAccessKey"),
+        ('{"AccessKey": {"AccessKeyId": "AKIAX", "SecretAccessKey": "x"}}', "without AccessKeyId"),
         ('{"AccessKeyId": "AKIAX", "SecretAccessKey": "x"}', "a key that AWS does not take"),
     ],
 )
@@ -209,8 +210,9 @@ def test_policy_wrong(learner: Learner, work: Work, deployer: Any, caller: Any, 
     learner.role()
     learner.user()
     learner.policies(deployer, caller)
-    with pytest.raises(Wrong, match=found):
+    with pytest.raises(Wrong, match=found) as wrong:
         aws_checks.policy(work)
+    assert wrong.value.hint == (aws_checks.LIST_HINT if "the deployer" in found and "list" in found else "")
 
 
 def test_checks_without_the_bucket(ready: Learner, work: Work) -> None:
