@@ -26,7 +26,10 @@ def provide(folder: Path) -> dict[str, str]:
     However it is called: as a module, as a command, or by the command of an interpreter's own ``bin``, which imports
     ``pip._internal`` (``main``, or ``cli`` as its newer ones do).
     """
-    entry = f"import sys\nfrom {__name__} import main as run\n\n\ndef main():\n    return run(sys.argv[1:])\n\n\ncli = main\n"
+    entry = (
+        f"import sys\nfrom {__name__} import main as run\n\n\n"
+        "def main():\n    return run(sys.argv[1:])\n\n\ncli = main\n"
+    )
     files = {
         "pip/__init__.py": "",
         "pip/__main__.py": "import sys\nfrom pip._internal.cli.main import main\n\nsys.exit(main())\n",
