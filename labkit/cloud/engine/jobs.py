@@ -10,9 +10,12 @@ starts, ends with the job.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -272,7 +275,7 @@ class Jobs:
 
     def _launch(self, spec: JobSpec, job: Job) -> Launched:
         env = {**_THREADS, **spec.env}
-        env["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), env.get("PATH", os.defpath)))
+        env["PATH"] = os.pathsep.join((*_commands(), env.get("PATH", os.defpath)))
         shown = {path: str(folder) for path, folder in spec.mounts.items()}
         try:
             process = self._launcher.start(
@@ -314,6 +317,25 @@ def _reason(code: int, last: str, spec: JobSpec) -> str:
     if code == -signal.SIGKILL:
         return f"It was killed from outside ({ending}), as a system does to a process when memory runs out."
     return f"It ended with {ending}."
+
+
+@cache
+def _commands() -> list[str]:
+    """The folders in which a job finds this environment's ``python``.
+
+    Vendors' start scripts use what ``command -v python3`` says without quotation marks; where the environment's own
+    path has a space in it, a folder without one comes first.
+    """
+    here = str(Path(sys.executable).parent)
+    if not re.search(r"\s", here):
+        return [here]
+    folder = tempfile.mkdtemp(prefix="labkit-commands-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for name in ("python", "python3"):
+        command = Path(folder, name)
+        command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n', encoding="utf-8")
+        command.chmod(0o755)
+    return [folder, here]
 
 
 @cache
