@@ -203,10 +203,11 @@ class Iam:
 
         account = self.accounts.find(email)
         project = account.project if account else "-"
+        resource = f"projects/{project}/serviceAccounts/{email}"
         try:
-            self._cloud.engine.access.authorize(
-                caller, "iam.serviceAccounts.actAs", f"projects/{project}/serviceAccounts/{email}"
-            )
+            if not self.accounts.exists(email):
+                raise Denied(f"There is no account {email}.")
+            self._cloud.engine.access.authorize(caller, "iam.serviceAccounts.actAs", resource)
         except Denied:
             raise GcpError(
                 "PERMISSION_DENIED",
