@@ -8,9 +8,11 @@ One grammar serves Vertex AI (https://google.aip.dev/160), Cloud Monitoring
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 #: As deep as parentheses and negations may be.
 _DEEPEST = 40
@@ -25,6 +27,17 @@ _TOKEN = re.compile(
 )
 _PART = re.compile(r'"((?:[^"\\]|\\.)*)"|([^."]+)')
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+
+
+#: What the operators that compare with an order mean.
+ORDERED: Mapping[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 
 
 class FilterError(ValueError):

@@ -7,6 +7,7 @@ https://cloud.google.com/vertex-ai/docs/training/cloud-storage-file-system
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
@@ -100,7 +101,8 @@ class GcsFolder:
         try:
             with self._buckets.open(self._buckets.require(bucket, name)) as source:
                 file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(source.read())
+                with file.open("wb") as copy:
+                    shutil.copyfileobj(source, copy)
         except (GcpError, FileExistsError, IsADirectoryError, NotADirectoryError):
             return  # it was deleted meanwhile, or an object's name is also a folder's: no file system has both
         self._seen[file] = _mark(file)

@@ -7,24 +7,15 @@ functions refuse.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from labkit.cloud.gcp.errors import GcpError, invalid
-from labkit.cloud.gcp.filters import Expression, FilterError, Leaf, Term, leaves, matches, parse
+from labkit.cloud.gcp.filters import ORDERED, Expression, FilterError, Leaf, Term, leaves, matches, parse
 from labkit.cloud.gcp.log_store import SEVERITIES
 
 _TIMES = ("timestamp", "receiveTimestamp")
-_ORDER: Mapping[str, Callable[[Any, Any], bool]] = {
-    "=": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
 #: Fields of an entry that a filter may name, by the names that it may use.
 _FIELDS = {
     "logName": "logName",
@@ -74,7 +65,7 @@ class Filter:
         if name is None:
             known = "logName, severity, timestamp, insertId, textPayload, jsonPayload.*, protoPayload.*, labels.*"
             raise self._refused(f"{leaf.name} is no field that it may name, such as {known}")
-        if leaf.operator not in (*_ORDER, ":"):
+        if leaf.operator not in (*ORDERED, ":"):
             raise self._refused(f"the operator {leaf.operator} (regular expressions) is not")
         if not isinstance(leaf.value, str):
             raise self._refused(f"the function {leaf.value.name} is not")
@@ -108,9 +99,9 @@ def _judge(leaf: Leaf, entry: Mapping[str, Any], lab_time: Callable[[datetime], 
     name = _FIELDS[leaf.field[0]]
     if name == "severity":
         held, wanted = (SEVERITIES[each] for each in (entry.get("severity", "DEFAULT"), leaf.value.upper()))
-        return _ORDER[leaf.operator](held, wanted)
+        return ORDERED[leaf.operator](held, wanted)
     if name in _TIMES:
-        return _ORDER[leaf.operator](datetime.fromisoformat(entry[name]), lab_time(_instant(leaf.value)))
+        return ORDERED[leaf.operator](datetime.fromisoformat(entry[name]), lab_time(_instant(leaf.value)))
     value: Any = entry.get(name)
     for part in leaf.field[1:]:
         value = _part(value, part)
@@ -136,10 +127,10 @@ def _compare(held: Any, how: str, wanted: str) -> bool:
         return wanted == "*" or wanted.lower() in _text(held).lower()
     if isinstance(held, int | float) and not isinstance(held, bool):
         try:
-            return _ORDER[how](float(held), float(wanted))
+            return ORDERED[how](float(held), float(wanted))
         except ValueError:
             return how == "!="
-    return _ORDER[how](_text(held), wanted)
+    return ORDERED[how](_text(held), wanted)
 
 
 def _text(value: Any) -> str:

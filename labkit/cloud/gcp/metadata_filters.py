@@ -7,14 +7,13 @@ is refused, never passed over.
 
 from __future__ import annotations
 
-import operator
 import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 from labkit.cloud.gcp.errors import invalid
-from labkit.cloud.gcp.filters import Comparison, FilterError, Leaf, leaves, matches, parse
+from labkit.cloud.gcp.filters import ORDERED, Comparison, FilterError, Leaf, leaves, matches, parse
 from labkit.cloud.gcp.metadata_store import MetadataStore
 from labkit.cloud.gcp.vertex_names import snake
 
@@ -23,14 +22,6 @@ _IN_CONTEXT = re.compile(r"\bin_context\(\s*(\"[^\"]*\"|'[^']*')\s*\)")
 _TEXTS = {"name", "display_name", "schema_title", "schema_version", "uri", "state", "description"}
 _TIMES = {"create_time", "update_time"}
 _CONTEXTS = {"parent_contexts", "child_contexts"}
-_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
-    "=": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
 #: Types of a metadata field's value -> how a filter's text is read as one.
 _METADATA: dict[str, Callable[[str], Any]] = {
     "number_value": float,
@@ -58,10 +49,20 @@ def _is_served(leaf: Comparison) -> bool:
     if name == "labels":
         return len(leaf.field) == 2 and leaf.operator in ("=", "!=")
     if name == "metadata":
-        return len(leaf.field) >= 3 and leaf.field[-1] in _METADATA and leaf.operator in _COMPARE
-    if len(leaf.field) != 1 or leaf.operator not in _COMPARE:
+        return len(leaf.field) >= 3 and leaf.field[-1] in _METADATA and leaf.operator in ORDERED
+    if len(leaf.field) != 1 or leaf.operator not in ORDERED:
         return False
-    return name in _TIMES or (name in _TEXTS and (leaf.operator in ("=", "!=") or name == "display_name"))
+    if name in _TIMES:
+        return _is_time(leaf.value)
+    return name in _TEXTS and (leaf.operator in ("=", "!=") or name == "display_name")
+
+
+def _is_time(value: Any) -> bool:
+    try:
+        datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+    except ValueError:
+        return False
+    return True
 
 
 def _holds(leaf: Leaf, node: Any, store: MetadataStore) -> bool:
@@ -74,7 +75,7 @@ def _holds(leaf: Leaf, node: Any, store: MetadataStore) -> bool:
         return value in getattr(node, "parent_contexts", ())
     if name == "child_contexts":
         return value in store.nodes and node.name in getattr(store.nodes[value], "parent_contexts", ())
-    compare = _COMPARE[leaf.operator]
+    compare = ORDERED[leaf.operator]
     if name == "labels":
         return compare(node.labels.get(leaf.field[1], ""), value)
     if name == "metadata":

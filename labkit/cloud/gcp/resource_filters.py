@@ -8,24 +8,14 @@ refused, never passed over.
 from __future__ import annotations
 
 import fnmatch
-import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from labkit.cloud.gcp.errors import invalid
-from labkit.cloud.gcp.filters import Comparison, FilterError, Leaf, leaves, matches, parse
+from labkit.cloud.gcp.filters import ORDERED, Comparison, FilterError, Leaf, leaves, matches, parse
 from labkit.cloud.gcp.vertex_names import snake
-
-_ORDERED: dict[str, Callable[[Any, Any], bool]] = {
-    "=": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
 
 
 @dataclass(frozen=True)
@@ -61,7 +51,7 @@ def _check(leaf: Leaf, text: str, fields: Fields) -> None:
         raise invalid(f"The filter {text!r} is not served: the fields to filter by are {', '.join(known)}.", "filter")
     name = snake(leaf.field[0])
     if name in fields.times:
-        served = leaf.operator in _ORDERED and len(leaf.field) == 1
+        served = leaf.operator in ORDERED and len(leaf.field) == 1
         try:
             datetime.fromisoformat(leaf.value.replace("Z", "+00:00"))
         except ValueError:
@@ -82,7 +72,7 @@ def _holds(leaf: Leaf, message: Any, further: Mapping[str, str], fields: Fields)
         if not message.HasField(name):
             return False
         moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
-        return _ORDERED[leaf.operator](getattr(message, name).ToDatetime(tzinfo=moment.tzinfo), moment)
+        return ORDERED[leaf.operator](getattr(message, name).ToDatetime(tzinfo=moment.tzinfo), moment)
     if name == "labels":
         key = leaf.field[1] if len(leaf.field) == 2 else value
         if len(leaf.field) == 1 or (leaf.operator == ":" and value == "*"):

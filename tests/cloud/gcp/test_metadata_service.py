@@ -51,6 +51,7 @@ def test_an_artifact_is_made_found_changed_and_deleted(world: World) -> None:
     assert found('schema_title="system.Dataset" OR schema_title="system.Model"') == ["other", "rows"]
     assert found('NOT schema_title="system.Dataset"') == ["other"]
     assert world.error("GET", f"{store(world)}/artifacts?filter=size>3")[0] == "INVALID_ARGUMENT"
+    assert world.error("GET", f'{store(world)}/artifacts?filter=create_time>"yesterday"')[0] == "INVALID_ARGUMENT"
 
     changed = world.ok("PATCH", f"{made['name']}?updateMask=metadata", {"metadata": {"rows": 40}})
     assert (changed["metadata"], changed["displayName"]) == ({"rows": 40}, "rows")
