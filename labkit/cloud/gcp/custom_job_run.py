@@ -21,6 +21,7 @@ from labkit.cloud.engine.requirements import unmet_lines
 from labkit.cloud.engine.spot import Pool
 from labkit.cloud.gcp.errors import CODES
 from labkit.cloud.gcp.gcs_folder import GcsFolder
+from labkit.cloud.gcp.polling import Watched
 from labkit.cloud.gcp.training_worker import Worker, Workload
 from labkit.cloud.gcp.vertex_names import stamp, v1
 
@@ -28,23 +29,19 @@ if TYPE_CHECKING:
     from labkit.cloud.gcp.front import GcpCloud
     from labkit.cloud.gcp.projects import Project
 
-_ENDED = ("JOB_STATE_SUCCEEDED", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED")
 #: A job that does not say may run for seven days.
 _TIMEOUT = 7 * 24 * 3600.0
 
 
-class CustomJobRun:
+class CustomJobRun(Watched):
     """One custom job. ``message`` is its ``CustomJob``."""
 
     def __init__(self, cloud: GcpCloud, project: Project, location: str, message: Any) -> None:
-        self.message = message
-        self.name: str = message.name
+        super().__init__(message)
         self.id = self.name.rpartition("/")[2]
         self.ended = threading.Event()
-        self.version = 0
         self.managed = False
         self._clock = cloud.engine.clock
-        self._changed = threading.Condition(threading.RLock())
         pool = message.job_spec.worker_pool_specs[0]
         self._output: str = message.job_spec.base_output_directory.output_uri_prefix.rstrip("/")
         timeout = message.job_spec.scheduling.timeout.ToTimedelta().total_seconds() or _TIMEOUT
@@ -91,19 +88,6 @@ class CustomJobRun:
             self._enter("JOB_STATE_CANCELLING")
         self._worker.cancel()
 
-    def view(self) -> Any:
-        """The job as it is now: a message of the caller's own."""
-        with self._changed:
-            shown = v1.CustomJob()
-            shown.CopyFrom(self.message)
-            return shown
-
-    def changed_since(self, version: int, timeout: float) -> int:
-        """Waits up to ``timeout`` seconds for another version, and returns the latest."""
-        with self._changed:
-            self._changed.wait_for(lambda: self.version != version, timeout)
-            return self.version
-
     def _run(self) -> None:
         with self._changed:
             if self.message.state == v1.JobState.Value("JOB_STATE_PENDING"):
@@ -127,9 +111,7 @@ class CustomJobRun:
 
     def _enter(self, state: str) -> None:
         self.message.state = v1.JobState.Value(state)
-        stamp(self.message, update_time=self._clock.now())
-        self.version += 1
-        self._changed.notify_all()
+        self._news(self._clock.now())
 
     def _variables(self, pool: Any) -> dict[str, str]:
         """What Vertex AI tells a container, after the job's own variables."""

@@ -15,7 +15,7 @@ from labkit.cloud.gcp.errors import GcpError, invalid, refusal
 from labkit.cloud.gcp.polling import Polling
 from labkit.cloud.gcp.resource_filters import Fields, judge
 from labkit.cloud.gcp.training_accounts import run_as
-from labkit.cloud.gcp.vertex_listing import page
+from labkit.cloud.gcp.vertex_listing import listed
 from labkit.cloud.gcp.vertex_names import check_fields, new_id, problems, split, v1
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def check_spec(spec: Any) -> None:
 def get_custom_job(call: Call, request: Any) -> Any:
     """A job as it is now. One who asks again while nothing has changed is answered when something has, or in 2 s."""
     run = call.store(CustomJobs).run(call, request.name)
-    call.store(Polling).hold(call, run.name, run.version, run.changed_since)
+    call.store(Polling).hold(call, run)
     return run.view()
 
 
@@ -148,9 +148,8 @@ def list_custom_jobs(call: Call, request: Any) -> Any:
     meets = judge(request.filter, _FIELDS)
     with jobs.lock:
         shown = [each for run in jobs.runs.values() if not run.managed and meets(each := run.view())]
-    request.filter = ""
-    listed, token = page(shown, request)
-    return v1.ListCustomJobsResponse(custom_jobs=listed, next_page_token=token)
+    jobs_shown, token = listed(shown, request)
+    return v1.ListCustomJobsResponse(custom_jobs=jobs_shown, next_page_token=token)
 
 
 def cancel_custom_job(call: Call, request: Any) -> Any:

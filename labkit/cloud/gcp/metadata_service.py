@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from labkit.cloud.gcp import metadata_filters, paging, schema
 from labkit.cloud.gcp.errors import GcpError, invalid
 from labkit.cloud.gcp.metadata_store import COLLECTIONS, MetadataStore, MetadataStores
-from labkit.cloud.gcp.vertex_names import mask_paths, stamp, v1
+from labkit.cloud.gcp.vertex_names import copy_of, mask_paths, numbered, stamp, take_field, v1
 
 if TYPE_CHECKING:
     from labkit.cloud.gcp.front import Call
@@ -43,7 +43,7 @@ def create_metadata_store(call: Call, request: Any) -> Any:
 def get_metadata_store(call: Call, request: Any) -> Any:
     stores = call.store(MetadataStores)
     with stores.lock:
-        return stores.require(_numbered(call, request.name)).message
+        return stores.require(numbered(call, request.name)).message
 
 
 def list_metadata_stores(call: Call, request: Any) -> Any:
@@ -59,9 +59,9 @@ def add_context_artifacts_and_executions(call: Call, request: Any) -> Any:
     """Puts artifacts and executions into a context; those that are in it stay."""
 
     def add(store: MetadataStore) -> Any:
-        context = store.require("Context", _numbered(call, request.context))
-        names = [store.require("Artifact", _numbered(call, each)).name for each in request.artifacts]
-        names += [store.require("Execution", _numbered(call, each)).name for each in request.executions]
+        context = store.require("Context", numbered(call, request.context))
+        names = [store.require("Artifact", numbered(call, each)).name for each in request.artifacts]
+        names += [store.require("Execution", numbered(call, each)).name for each in request.executions]
         store.add_members(context.name, names)
         return v1.AddContextArtifactsAndExecutionsResponse()
 
@@ -72,9 +72,9 @@ def add_context_children(call: Call, request: Any) -> Any:
     """Puts contexts below another; a context cannot be below itself, and has at most 10 parents."""
 
     def add(store: MetadataStore) -> Any:
-        parent = store.require("Context", _numbered(call, request.context))
+        parent = store.require("Context", numbered(call, request.context))
         for name in request.child_contexts:
-            child = store.require("Context", _numbered(call, name))
+            child = store.require("Context", numbered(call, name))
             if child.name == parent.name or _is_below(store, parent, child.name):
                 raise invalid(f"{child.name} cannot be a child of {parent.name}: it is its parent.", "child_contexts")
             if parent.name not in child.parent_contexts:
@@ -88,9 +88,9 @@ def add_context_children(call: Call, request: Any) -> Any:
 
 def remove_context_children(call: Call, request: Any) -> Any:
     def remove(store: MetadataStore) -> Any:
-        parent = store.require("Context", _numbered(call, request.context))
+        parent = store.require("Context", numbered(call, request.context))
         for name in request.child_contexts:
-            child = store.require("Context", _numbered(call, name))
+            child = store.require("Context", numbered(call, name))
             kept = [each for each in child.parent_contexts if each != parent.name]
             del child.parent_contexts[:]
             child.parent_contexts.extend(kept)
@@ -103,7 +103,7 @@ def query_context_lineage_subgraph(call: Call, request: Any) -> Any:
     """The artifacts and executions of a context, and the events between them."""
 
     def query(store: MetadataStore) -> Any:
-        context = store.require("Context", _numbered(call, request.context))
+        context = store.require("Context", numbered(call, request.context))
         names = [name for name in store.nodes if store.in_context(store.nodes[name], context.name)]
         executions = [name for name in names if "/executions/" in name]
         return store.subgraph(executions, [name for name in names if "/artifacts/" in name])
@@ -115,9 +115,9 @@ def add_execution_events(call: Call, request: Any) -> Any:
     """Says which artifacts went into an execution and came out of it."""
 
     def add(store: MetadataStore) -> Any:
-        execution = store.require("Execution", _numbered(call, request.execution))
+        execution = store.require("Execution", numbered(call, request.execution))
         for event in request.events:
-            artifact = store.require("Artifact", _numbered(call, event.artifact))
+            artifact = store.require("Artifact", numbered(call, event.artifact))
             kind = v1.Event.Type.Name(event.type_)
             if kind not in ("INPUT", "OUTPUT"):
                 raise invalid("The type of an event is INPUT or OUTPUT.", "events.type")
@@ -129,7 +129,7 @@ def add_execution_events(call: Call, request: Any) -> Any:
 
 def query_execution_inputs_and_outputs(call: Call, request: Any) -> Any:
     def query(store: MetadataStore) -> Any:
-        return store.subgraph([store.require("Execution", _numbered(call, request.execution)).name])
+        return store.subgraph([store.require("Execution", numbered(call, request.execution)).name])
 
     return _in_store(call, request.execution, query)
 
@@ -140,7 +140,7 @@ def query_artifact_lineage_subgraph(call: Call, request: Any) -> Any:
         raise invalid("The filter of QueryArtifactLineageSubgraph is not served.", "filter")
 
     def query(store: MetadataStore) -> Any:
-        artifacts = {store.require("Artifact", _numbered(call, request.artifact)).name}
+        artifacts = {store.require("Artifact", numbered(call, request.artifact)).name}
         executions: set[str] = set()
         for _ in range(request.max_hops or _HOPS):
             further = {each.execution for each in store.events if each.artifact in artifacts} - executions
@@ -172,7 +172,7 @@ def _creator(kind: str) -> Function:
 
 def _getter(kind: str) -> Function:
     return lambda call, request: _in_store(
-        call, request.name, lambda store: store.require(kind, _numbered(call, request.name))
+        call, request.name, lambda store: store.require(kind, numbered(call, request.name))
     )
 
 
@@ -201,7 +201,7 @@ def _updater(kind: str) -> Function:
         asked = getattr(request, field)
 
         def change(store: MetadataStore) -> Any:
-            name = _numbered(call, asked.name)
+            name = numbered(call, asked.name)
             if request.allow_missing and name not in store.nodes:
                 return store.create(kind, asked, call.engine.clock.now(), name.rpartition("/")[2])
             node = store.require(kind, name)
@@ -211,13 +211,7 @@ def _updater(kind: str) -> Function:
             known = {each.name for each in node.DESCRIPTOR.fields} & _MUTABLE
             paths = mask_paths(request.update_mask, known, name) if request.update_mask.paths else given
             for path in {path.partition(".")[0] for path in paths}:
-                replaced = type(asked)()
-                replaced.CopyFrom(asked)
-                node.ClearField(path)
-                for other in replaced.DESCRIPTOR.fields:
-                    if other.name != path:
-                        replaced.ClearField(other.name)
-                node.MergeFrom(replaced)
+                take_field(node, asked, path)
             now = call.engine.clock.now()
             stamp(node, update_time=now)
             node.etag = str(int(now.timestamp() * 1000))
@@ -231,7 +225,7 @@ def _updater(kind: str) -> Function:
 def _deleter(kind: str) -> Function:
     def delete(call: Call, request: Any) -> Any:
         def remove(store: MetadataStore) -> None:
-            node = store.require(kind, _numbered(call, request.name))
+            node = store.require(kind, numbered(call, request.name))
             if request.etag and request.etag != node.etag:
                 raise GcpError("ABORTED", f"The etag of {node.name} does not match: it was changed meanwhile.")
             if kind == "Context" and store.members.get(node.name) and not request.force:
@@ -241,7 +235,7 @@ def _deleter(kind: str) -> Function:
             store.remove(node)
 
         _in_store(call, request.name, remove)
-        return call.operation(lambda: None, below=_numbered(call, request.name))
+        return call.operation(lambda: None, below=numbered(call, request.name))
 
     return delete
 
@@ -271,17 +265,10 @@ def _in_store(call: Call, name: str, work: Callable[[MetadataStore], Any]) -> An
     """Does ``work`` on the store that a resource's name is in, and answers with a copy of what it returns."""
     stores = call.store(MetadataStores)
     with stores.lock:
-        found = work(stores.require("/".join(_numbered(call, name).split("/")[:6])))
+        found = work(stores.require("/".join(numbered(call, name).split("/")[:6])))
         if found is None:
             return schema.message("google.protobuf.Empty")()
-        copied = type(found)()
-        copied.CopyFrom(found)
-        return copied
-
-
-def _numbered(call: Call, name: str) -> str:
-    """The name with the project's number, as names are kept."""
-    return name.replace(f"projects/{call.project.id}/", f"projects/{call.project.number}/", 1)
+        return copy_of(found)
 
 
 METHODS: dict[str, Function] = {

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from labkit.cloud.gcp.errors import GcpError
-from labkit.cloud.gcp.vertex_names import new_id, stamp, v1
+from labkit.cloud.gcp.vertex_names import copy_of, new_id, stamp, v1
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -61,8 +61,7 @@ class MetadataStore:
         name = f"{self.name}/{COLLECTIONS[kind]}/{identifier or new_id()}"
         if name in self.nodes:
             raise GcpError("ALREADY_EXISTS", f"The {kind} with id {identifier} already exists in {self.name}.")
-        node = getattr(v1, kind)()
-        node.CopyFrom(asked)
+        node = copy_of(asked)
         node.name, node.etag = name, str(int(now.timestamp() * 1000))
         stamp(node, create_time=now, update_time=now)
         self.nodes[name] = node

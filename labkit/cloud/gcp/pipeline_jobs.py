@@ -19,8 +19,8 @@ from labkit.cloud.gcp.pipeline_values import Artifact, ValueProblem, Values, typ
 from labkit.cloud.gcp.polling import Polling
 from labkit.cloud.gcp.resource_filters import Fields, judge
 from labkit.cloud.gcp.training_accounts import run_as
-from labkit.cloud.gcp.vertex_listing import page
-from labkit.cloud.gcp.vertex_names import check_fields, does_not_exist, new_id, split, v1
+from labkit.cloud.gcp.vertex_listing import listed
+from labkit.cloud.gcp.vertex_names import check_fields, copy_of, does_not_exist, new_id, split, v1
 
 if TYPE_CHECKING:
     from labkit.cloud.gcp.front import Call
@@ -80,8 +80,7 @@ def begin(call: Call, request: Any) -> PipelineRun:
     given = _inputs(call, pipeline, asked.runtime_config)
     root = str(asked.runtime_config.gcs_output_directory).rstrip("/")
     account = run_as(call, asked.service_account)
-    message = v1.PipelineJob()
-    message.CopyFrom(asked)
+    message = copy_of(asked)
     message.name = f"{call.parent}/pipelineJobs/{identifier}"
     message.display_name = asked.display_name or pipeline.name
     message.service_account = account
@@ -133,7 +132,7 @@ def read(asked: Any) -> Pipeline:
 def get_pipeline_job(call: Call, request: Any) -> Any:
     """A run as it is now. One who asks again while nothing has changed is answered when something has, or in 2 s."""
     run = call.store(PipelineJobs).run(call, request.name)
-    call.store(Polling).hold(call, run.name, run.version, run.changed_since)
+    call.store(Polling).hold(call, run.progress)
     return run.view()
 
 
@@ -146,9 +145,8 @@ def list_pipeline_jobs(call: Call, request: Any) -> Any:
     shown = [run.view() for run in runs]
     names = {run.name: {"pipeline_name": run.pipeline.name, "pipeline_job_user_id": run.id} for run in runs}
     found = [each for each in shown if meets(each, names[each.name])]
-    request.filter = ""
-    listed, token = page(found, request, orders=ORDERS)
-    return v1.ListPipelineJobsResponse(pipeline_jobs=listed, next_page_token=token)
+    page, token = listed(found, request, ORDERS)
+    return v1.ListPipelineJobsResponse(pipeline_jobs=page, next_page_token=token)
 
 
 def cancel_pipeline_job(call: Call, request: Any) -> Any:

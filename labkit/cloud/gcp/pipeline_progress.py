@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.cloud.gcp.errors import CODES
 from labkit.cloud.gcp.pipeline_values import Values
+from labkit.cloud.gcp.polling import Watched
 from labkit.cloud.gcp.vertex_names import stamp, v1
 
 if TYPE_CHECKING:
@@ -26,15 +27,13 @@ _JOB = "PIPELINE_STATE_"
 _FAILED_PRECONDITION = CODES["FAILED_PRECONDITION"][0]
 
 
-class Progress:
+class Progress(Watched):
     """The state of one run; safe to use from any thread. ``message`` is its ``PipelineJob``."""
 
     def __init__(self, message: Any, clock: Clock) -> None:
-        self.message = message
+        super().__init__(message)
         self.ended = threading.Event()
-        self.version = 0
         self._clock = clock
-        self._changed = threading.Condition(threading.RLock())
         self._tasks: dict[int, Any] = {}
         self._executions: dict[int, str] = {}
         now = clock.now()
@@ -45,11 +44,6 @@ class Progress:
     def state(self) -> str:
         """The job's state, as the API names it."""
         return str(v1.PipelineState.Name(self.message.state))
-
-    def changed_since(self, version: int, timeout: float) -> int:
-        with self._changed:
-            self._changed.wait_for(lambda: self.version != version, timeout)
-            return self.version
 
     def enter(self, state: str, error: str = "") -> None:
         """Gives the job another state (``RUNNING``, ``SUCCEEDED``, ...), with the error that it ends with."""
@@ -65,7 +59,7 @@ class Progress:
                 if error:
                     code = CODES["CANCELLED"][0] if state == "CANCELLED" else _FAILED_PRECONDITION
                     self.message.error.code, self.message.error.message = code, error
-            self._news()
+            self._news(self._clock.now())
             if state in ("SUCCEEDED", "FAILED", "CANCELLED"):
                 self.ended.set()
 
@@ -78,7 +72,7 @@ class Progress:
             stamp(task, create_time=self._clock.now())
             self._tasks[identifier] = task
             self._note(task)
-            self._news()
+            self._news(self._clock.now())
             return identifier
 
     def task(self, identifier: int, state: str, error: str = "") -> None:
@@ -93,7 +87,7 @@ class Progress:
             if error:
                 task.error.code, task.error.message = _FAILED_PRECONDITION, error
             self._note(task)
-            self._news()
+            self._news(self._clock.now())
 
     def executed(self, identifier: int, execution: str) -> None:
         """Notes which execution of ML Metadata a task is."""
@@ -107,7 +101,7 @@ class Progress:
             if detail.main_job:
                 detail.failed_main_jobs.append(detail.main_job)
             detail.main_job = name
-            self._news()
+            self._news(self._clock.now())
 
     def values(self, identifier: int, given: Values, made: Values | None = None) -> None:
         """Notes the artifacts that went into a task and came out of it."""
@@ -118,11 +112,10 @@ class Progress:
                     field[name].ClearField("artifacts")
                     field[name].artifacts.extend(v1.Artifact(name=each["name"]) for each in artifacts)
 
-    def view(self, records: Records) -> Any:
+    def view_with(self, records: Records) -> Any:
         """The job with its tasks, their executions and artifacts, as they are now."""
         with self._changed:
-            shown = v1.PipelineJob()
-            shown.CopyFrom(self.message)
+            shown = self.view()
             tasks: Sequence[Any] = list(self._tasks.values())
             executions: Mapping[int, str] = dict(self._executions)
             shown.job_detail.task_details.extend(tasks)
@@ -145,8 +138,3 @@ class Progress:
         if task.HasField("error"):
             status.error.CopyFrom(task.error)
         stamp(status, update_time=self._clock.now())
-
-    def _news(self) -> None:
-        stamp(self.message, update_time=self._clock.now())
-        self.version += 1
-        self._changed.notify_all()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.cloud.gcp.metadata_store import MetadataStore, MetadataStores
 from labkit.cloud.gcp.pipeline_values import Artifact, Values
-from labkit.cloud.gcp.vertex_names import new_id, stamp, v1
+from labkit.cloud.gcp.vertex_names import copy_of, new_id, stamp, v1
 
 if TYPE_CHECKING:
     from labkit.cloud.gcp.front import GcpCloud
@@ -123,11 +123,7 @@ class Records:
         """A copy of a node, or None."""
         with self._stores.lock:
             held = self._store.nodes.get(name)
-            if held is None:
-                return None
-            copied = type(held)()
-            copied.CopyFrom(held)
-            return copied
+            return None if held is None else copy_of(held)
 
     def _add(self, name: str) -> None:
         """Puts a node into the contexts of the run and of its pipeline."""

@@ -65,8 +65,8 @@ class PipelineRun:
         self.pipeline = pipeline
         self._given = given
         self._records = Records(cloud, project, location)
-        self._progress = Progress(message, cloud.engine.clock)
-        self._executors = Executors(cloud, project, location, message, pipeline, root, self._records, self._progress)
+        self.progress = Progress(message, cloud.engine.clock)
+        self._executors = Executors(cloud, project, location, message, pipeline, root, self._records, self.progress)
         policy = v1.PipelineFailurePolicy.Name(message.runtime_config.failure_policy)
         self._fails_fast = policy == "PIPELINE_FAILURE_POLICY_FAIL_FAST"
         self._failed = self._cancelled = False
@@ -75,34 +75,25 @@ class PipelineRun:
 
     @property
     def state(self) -> str:
-        return self._progress.state
+        return self.progress.state
 
     @property
     def ended(self) -> bool:
-        return self._progress.ended.is_set()
-
-    @property
-    def version(self) -> int:
-        """Grows with every change that a reader can see."""
-        return self._progress.version
-
-    def changed_since(self, version: int, timeout: float) -> int:
-        """Waits up to ``timeout`` seconds for another version, and returns the latest."""
-        return self._progress.changed_since(version, timeout)
+        return self.progress.ended.is_set()
 
     def view(self) -> Any:
         """The job as it is now: a message of the caller's own."""
-        return self._progress.view(self._records)
+        return self.progress.view_with(self._records)
 
     def wait(self, timeout: float) -> bool:
         """Waits up to ``timeout`` seconds; whether the run has ended."""
-        return self._progress.ended.wait(timeout)
+        return self.progress.ended.wait(timeout)
 
     def when_ended(self, action: Callable[[], None]) -> None:
         """Calls ``action`` once the run has ended, in a thread of its own."""
 
         def wait() -> None:
-            self._progress.ended.wait()
+            self.progress.ended.wait()
             action()
 
         threading.Thread(target=wait, name=f"end-of-{self.id}", daemon=True).start()
@@ -114,19 +105,19 @@ class PipelineRun:
         """Asks for the end: what runs is stopped, and nothing more is begun."""
         self._cancelled = True
         if not self.ended:
-            self._progress.enter("CANCELLING")
+            self.progress.enter("CANCELLING")
         self._executors.cancel()
 
     # -- the run -----------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        message = self._progress.message
+        message = self.progress.message
         self._records.begin(self.pipeline.name, self.id, message.display_name, self._given.parameters)
-        self._progress.enter("RUNNING")
-        whole = self._progress.add(self.id, 0)
-        self._progress.task(whole, "RUNNING")
+        self.progress.enter("RUNNING")
+        whole = self.progress.add(self.id, 0)
+        self.progress.task(whole, "RUNNING")
         execution = self._records.begin_task(self.id, "system.DagExecution", self._given)
-        self._progress.executed(whole, execution.name)
+        self.progress.executed(whole, execution.name)
         dag = _Dag(self.pipeline.root, self._given, whole)
         try:
             self._drive(dag)
@@ -140,8 +131,8 @@ class PipelineRun:
         ended = {"FAILED": "FAILED", "CANCELLED": "CANCELLED"}.get(state, "COMPLETE")
         self._records.end_task(execution, ended, pipeline_values.outputs(self.pipeline.root, dag.made.get))
         self._records.end(ended)
-        self._progress.task(whole, state, error)
-        self._progress.enter(state, error)
+        self.progress.task(whole, state, error)
+        self.progress.enter(state, error)
 
     def _outcome(self, dag: _Dag) -> tuple[str, str]:
         """How a DAG whose tasks have ended has ended itself, and why."""
@@ -171,20 +162,20 @@ class PipelineRun:
 
     def _one(self, dag: _Dag, task: Task) -> None:
         """Brings one task to its end, whatever becomes of it."""
-        detail = self._progress.add(task.label, dag.parent)
+        detail = self.progress.add(task.label, dag.parent)
         try:
             self._decide(dag, task, detail)
         except (TaskFailed, ValueProblem, ConditionError) as failure:
             self._fail(dag, task, detail, str(failure))
         except Cancelled:
-            self._progress.task(detail, "CANCELLED")
+            self.progress.task(detail, "CANCELLED")
             dag.ended(task.name, "CANCELLED")
         except Exception as defect:
             self._fail(dag, task, detail, f"The local clouds could not run it ({type(defect).__name__}: {defect}).")
 
     def _fail(self, dag: _Dag, task: Task, detail: int, why: str) -> None:
         self._failed = True
-        self._progress.task(detail, "FAILED", why)
+        self.progress.task(detail, "FAILED", why)
         dag.ended(task.name, "FAILED", error=why)
 
     def _decide(self, dag: _Dag, task: Task, detail: int) -> None:
@@ -212,22 +203,22 @@ class PipelineRun:
             made = self._nested(component, values, detail, task.label)
         else:
             made, cached = self._executors.run(task, component, values, detail)
-            self._progress.task(detail, "SKIPPED" if cached else "SUCCEEDED")
+            self.progress.task(detail, "SKIPPED" if cached else "SUCCEEDED")
             dag.ended(task.name, "SKIPPED" if cached else "SUCCEEDED", made)
             return
-        self._progress.task(detail, "SUCCEEDED")
+        self.progress.task(detail, "SUCCEEDED")
         dag.ended(task.name, "SUCCEEDED", made)
 
     def _not_triggered(self, dag: _Dag, task: Task, detail: int) -> None:
         """Ends a task without running it; so a branch that is not taken stops what needs its outputs, and no more."""
-        self._progress.task(detail, "NOT_TRIGGERED")
+        self.progress.task(detail, "NOT_TRIGGERED")
         dag.ended(task.name, "NOT_TRIGGERED")
 
     def _nested(self, component: Component, values: Values, detail: int, label: str) -> Values:
         """Runs a DAG inside another; raises where it fails."""
-        self._progress.task(detail, "RUNNING")
+        self.progress.task(detail, "RUNNING")
         execution = self._records.begin_task(label, "system.DagExecution", values)
-        self._progress.executed(detail, execution.name)
+        self.progress.executed(detail, execution.name)
         inner = _Dag(component, values, detail)
         self._drive(inner)
         state, error = self._outcome(inner)
@@ -244,25 +235,25 @@ class PipelineRun:
         given = pipeline_values.items(task, values)
         if len(given) > MOST_ITERATIONS:
             raise TaskFailed(f"The loop {task.label} has {len(given)} items; there may be {MOST_ITERATIONS}.")
-        self._progress.task(detail, "RUNNING")
+        self.progress.task(detail, "RUNNING")
         places = threading.Semaphore(task.parallelism or len(given) or 1)
         made: dict[int, Values] = {}
         failures: dict[int, Exception] = {}
 
         def iterate(number: int, item: Values) -> None:
-            inner = self._progress.add(f"{task.label}-{number}", detail)
+            inner = self.progress.add(f"{task.label}-{number}", detail)
             with places:
                 try:
                     if self._cancelled:
                         raise Cancelled
                     made[number] = self._nested(component, item, inner, f"{task.label}-{number}")
-                    self._progress.task(inner, "SUCCEEDED")
+                    self.progress.task(inner, "SUCCEEDED")
                 except Exception as failure:
                     failures[number] = failure
                     if isinstance(failure, Cancelled):
-                        self._progress.task(inner, "CANCELLED")
+                        self.progress.task(inner, "CANCELLED")
                     else:
-                        self._progress.task(inner, "FAILED", str(failure))
+                        self.progress.task(inner, "FAILED", str(failure))
 
         threads = [threading.Thread(target=iterate, args=each, daemon=True) for each in enumerate(given)]
         for thread in threads:

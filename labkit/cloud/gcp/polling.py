@@ -7,14 +7,47 @@ is waiting: its answer is held while the work goes on.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from labkit.cloud.gcp.vertex_names import copy_of, stamp
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from labkit.cloud.gcp.front import Call
 
 #: Seconds for which an answer is held at most.
 HELD = 2.0
+
+
+class Watched:
+    """A job whose ``message`` changes while clients ask for it; ``version`` grows with every change they can see."""
+
+    def __init__(self, message: Any) -> None:
+        self.message = message
+        self.version = 0
+        self._changed = threading.Condition(threading.RLock())
+
+    @property
+    def name(self) -> str:
+        return str(self.message.name)
+
+    def view(self) -> Any:
+        """The job as it is now: a message of the caller's own."""
+        with self._changed:
+            return copy_of(self.message)
+
+    def changed_since(self, version: int, timeout: float) -> int:
+        """Waits up to ``timeout`` seconds for another version, and returns the latest."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.version != version, timeout)
+            return self.version
+
+    def _news(self, at: datetime) -> None:
+        """Tells those who wait that there is another version, as of this lab time. Called with ``_changed`` held."""
+        stamp(self.message, update_time=at)
+        self.version += 1
+        self._changed.notify_all()
 
 
 class Polling:
@@ -24,15 +57,13 @@ class Polling:
         self._told: dict[tuple[str, str, str], int] = {}
         self._lock = threading.Lock()
 
-    def hold(self, call: Call, name: str, version: int, changed_since: Callable[[int, float], int]) -> None:
-        """Returns at once if ``version`` is news to the caller, else when there is one, or after 2 s.
-
-        ``changed_since(version, timeout)`` waits for another version and returns the latest.
-        """
-        who = (call.caller.principal, call.caller.credential, name)
+    def hold(self, call: Call, job: Watched) -> None:
+        """Returns at once if the job's version is news to the caller, else when there is one, or after 2 s."""
+        who = (call.caller.principal, call.caller.credential, job.name)
+        version = job.version
         with self._lock:
             known = self._told.get(who)
         if known == version:
-            version = changed_since(version, HELD)
+            version = job.changed_since(version, HELD)
         with self._lock:
             self._told[who] = version

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +20,18 @@ from labkit.cloud.gcp.errors import GcpError, invalid, refusal
 from labkit.cloud.gcp.pipeline_run import PipelineRun
 from labkit.cloud.gcp.resource_filters import Fields, judge
 from labkit.cloud.gcp.training_accounts import run_as
-from labkit.cloud.gcp.vertex_listing import page
-from labkit.cloud.gcp.vertex_names import check_fields, does_not_exist, mask_paths, new_id, split, stamp, v1
+from labkit.cloud.gcp.vertex_listing import listed
+from labkit.cloud.gcp.vertex_names import (
+    check_fields,
+    copy_of,
+    does_not_exist,
+    mask_paths,
+    new_id,
+    split,
+    stamp,
+    take_field,
+    v1,
+)
 
 if TYPE_CHECKING:
     from labkit.cloud.gcp.front import Call
@@ -62,9 +72,7 @@ class Schedule:
 
     def view(self) -> Any:
         with self._lock:
-            shown = v1.Schedule()
-            shown.CopyFrom(self.message)
-            timer = self._timer
+            shown, timer = copy_of(self.message), self._timer
             shown.ClearField("next_run_time")
             if timer is not None and timer.next_at is not None:
                 stamp(shown, next_run_time=timer.next_at)
@@ -90,16 +98,14 @@ class Schedule:
             stamp(self.message, last_resume_time=now)
             self._set(since)
 
-    def change(self, asked: Any, paths: list[str]) -> None:
+    def change(self, asked: Any, fields: Collection[str], check: Callable[[Any], None]) -> None:
+        """Takes these fields of ``asked``, unless ``check`` raises for what the schedule would then be."""
         with self._lock:
-            for path in paths:
-                self.message.ClearField(path)
-                replaced = v1.Schedule()
-                replaced.CopyFrom(asked)
-                for field in list(replaced.DESCRIPTOR.fields):
-                    if field.name != path:
-                        replaced.ClearField(field.name)
-                self.message.MergeFrom(replaced)
+            changed = copy_of(self.message)
+            for field in fields:
+                take_field(changed, asked, field)
+            check(changed)
+            self.message.CopyFrom(changed)
             now = self._call.engine.clock.now()
             stamp(self.message, update_time=now)
             if self.message.state == v1.Schedule.State.Value("ACTIVE"):
@@ -143,8 +149,7 @@ class Schedule:
         return self._begin(due)
 
     def _begin(self, due: datetime) -> Work | None:
-        request = v1.CreatePipelineJobRequest()
-        request.CopyFrom(self.message.create_pipeline_job_request)
+        request = copy_of(self.message.create_pipeline_job_request)
         now = self._call.engine.clock.now()
         stem = re.sub("[^-a-z0-9]+", "-", (request.pipeline_job_id or request.pipeline_job.display_name).lower())
         request.pipeline_job_id = f"{stem.strip('-') or 'run'}-{now:%Y%m%d%H%M%S}"[-127:].lstrip("-0123456789")
@@ -216,8 +221,7 @@ def create_schedule(call: Call, request: Any) -> Any:
     """Makes a schedule, active at once; the pipeline is checked as if it began now."""
     asked = request.schedule
     _check(call, asked)
-    message = v1.Schedule()
-    message.CopyFrom(asked)
+    message = copy_of(asked)
     message.name = f"{call.parent}/schedules/{new_id()}"
     now = call.engine.clock.now()
     stamp(message, create_time=now, update_time=now)
@@ -239,10 +243,7 @@ def list_schedules(call: Call, request: Any) -> Any:
     meets = judge(request.filter, _FIELDS)
     with schedules.lock:
         found = [shown for each in schedules.known.values() if meets(shown := each.view())]
-    asked = schema.message("google.cloud.aiplatform.v1.ListPipelineJobsRequest")(
-        order_by=request.order_by, page_size=request.page_size, page_token=request.page_token
-    )
-    shown, token = page(found, asked, orders=("display_name", "create_time", "start_time", "end_time", "next_run_time"))
+    shown, token = listed(found, request, ("display_name", "create_time", "start_time", "end_time", "next_run_time"))
     return v1.ListSchedulesResponse(schedules=shown, next_page_token=token)
 
 
@@ -250,18 +251,7 @@ def update_schedule(call: Call, request: Any) -> Any:
     """Changes a schedule; the runs that come are as it is then."""
     held = call.store(Schedules).schedule(call, request.schedule.name)
     paths = mask_paths(request.update_mask, _MUTABLE, request.schedule.name)
-    tops = sorted({path.partition(".")[0] for path in paths})
-    changed = held.view()
-    for path in tops:
-        changed.ClearField(path)
-        for field, value in request.schedule.ListFields():
-            if field.name == path:
-                if field.message_type:
-                    getattr(changed, path).CopyFrom(value)
-                else:
-                    setattr(changed, path, value)
-    _check(call, changed)
-    held.change(changed, tops)
+    held.change(request.schedule, {path.partition(".")[0] for path in paths}, lambda changed: _check(call, changed))
     return held.view()
 
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from labkit.cloud.gcp.errors import GcpError, invalid, refusal
-from labkit.cloud.gcp.vertex_listing import page
-from labkit.cloud.gcp.vertex_names import mask_paths, new_id, stamp, v1
+from labkit.cloud.gcp.vertex_listing import listed, page
+from labkit.cloud.gcp.vertex_names import copy_of, mask_paths, new_id, numbered, stamp, take_field, v1
 
 if TYPE_CHECKING:
     from labkit.cloud.gcp.front import Call
@@ -71,7 +71,7 @@ def write_tensorboard_experiment_data(call: Call, request: Any) -> Any:
     """Adds scalars to series of several runs of an experiment."""
     state = call.store(Tensorboards)
     with state.lock:
-        state.require("TensorboardExperiment", _numbered(call, request.tensorboard_experiment))
+        state.require("TensorboardExperiment", numbered(call, request.tensorboard_experiment))
         for each in request.write_run_data_requests:
             _write(call, state, each)
     return v1.WriteTensorboardExperimentDataResponse()
@@ -83,7 +83,7 @@ def read_tensorboard_time_series_data(call: Call, request: Any) -> Any:
         raise invalid("The filter of ReadTensorboardTimeSeriesData is not served.", "filter")
     state = call.store(Tensorboards)
     with state.lock:
-        series = state.require("TensorboardTimeSeries", _numbered(call, request.tensorboard_time_series))
+        series = state.require("TensorboardTimeSeries", numbered(call, request.tensorboard_time_series))
         return v1.ReadTensorboardTimeSeriesDataResponse(
             time_series_data=_data(state, series, request.max_data_points or _POINTS)
         )
@@ -93,7 +93,7 @@ def batch_read_tensorboard_time_series_data(call: Call, request: Any) -> Any:
     """The points of several series."""
     state = call.store(Tensorboards)
     with state.lock:
-        series = [state.require("TensorboardTimeSeries", _numbered(call, name)) for name in request.time_series]
+        series = [state.require("TensorboardTimeSeries", numbered(call, name)) for name in request.time_series]
         return v1.BatchReadTensorboardTimeSeriesDataResponse(
             time_series_data=[_data(state, each, _POINTS) for each in series]
         )
@@ -123,7 +123,7 @@ def _creator(kind: str) -> Function:
         scalar = v1.TensorboardTimeSeries.ValueType.Value("SCALAR")
         if kind == "TensorboardTimeSeries" and asked.value_type != scalar:
             raise refusal("time series of other values than scalars")
-        state, parent = call.store(Tensorboards), _numbered(call, request.parent)
+        state, parent = call.store(Tensorboards), numbered(call, request.parent)
         with state.lock:
             if kind != "Tensorboard":
                 above = list(KINDS)[list(KINDS).index(kind) - 1]
@@ -131,8 +131,7 @@ def _creator(kind: str) -> Function:
             name = f"{parent}/{collection}/{identifier}"
             if name in state.resources:
                 raise GcpError("ALREADY_EXISTS", f"The {kind} {name} already exists.")
-            made = getattr(v1, kind)()
-            made.CopyFrom(asked)
+            made = copy_of(asked)
             made.name, made.etag = name, identifier[-12:]
             now = call.engine.clock.now()
             stamp(made, create_time=now, update_time=now)
@@ -149,7 +148,7 @@ def _getter(kind: str) -> Function:
     def get(call: Call, request: Any) -> Any:
         state = call.store(Tensorboards)
         with state.lock:
-            return _copy(state.require(kind, _numbered(call, request.name)))
+            return copy_of(state.require(kind, numbered(call, request.name)))
 
     return get
 
@@ -162,13 +161,13 @@ def _lister(kind: str) -> Function:
     def answer(call: Call, request: Any) -> Any:
         state = call.store(Tensorboards)
         with state.lock:
-            found = [_copy(each) for each in state.below(_numbered(call, request.parent), kind)]
+            found = [copy_of(each) for each in state.below(numbered(call, request.parent), kind)]
         if kind == "Tensorboard" and request.filter.replace(" ", "") in ("is_default=true", "is_default=false"):
             wanted = request.filter.replace(" ", "").endswith("true")
-            found = [each for each in found if each.is_default is wanted]
-            request.filter = ""
-        fields = ("display_name",) if kind == "TensorboardTimeSeries" else ("display_name", "labels")
-        shown, token = page(found, request, fields=fields)
+            shown, token = listed([each for each in found if each.is_default is wanted], request)
+        else:
+            fields = ("display_name",) if kind == "TensorboardTimeSeries" else ("display_name", "labels")
+            shown, token = page(found, request, fields=fields)
         return getattr(v1, response)(**{plural: shown}, next_page_token=token)
 
     return answer
@@ -180,17 +179,12 @@ def _updater(kind: str) -> Function:
     def update(call: Call, request: Any) -> Any:
         state, asked = call.store(Tensorboards), getattr(request, field)
         with state.lock:
-            held = state.require(kind, _numbered(call, asked.name))
+            held = state.require(kind, numbered(call, asked.name))
             known = {each.name for each in held.DESCRIPTOR.fields} & _MUTABLE
             for path in mask_paths(request.update_mask, known, asked.name):
-                name = path.partition(".")[0]
-                held.ClearField(name)
-                if name == "labels":
-                    held.labels.update(asked.labels)
-                else:
-                    setattr(held, name, getattr(asked, name))
+                take_field(held, asked, path.partition(".")[0])
             stamp(held, update_time=call.engine.clock.now())
-            shown = _copy(held)
+            shown = copy_of(held)
         return call.operation(lambda: shown, below=shown.name) if kind == "Tensorboard" else shown
 
     return update
@@ -198,7 +192,7 @@ def _updater(kind: str) -> Function:
 
 def _deleter(kind: str) -> Function:
     def delete(call: Call, request: Any) -> Any:
-        state, name = call.store(Tensorboards), _numbered(call, request.name)
+        state, name = call.store(Tensorboards), numbered(call, request.name)
         with state.lock:
             state.require(kind, name)
             state.remove(name)
@@ -208,13 +202,13 @@ def _deleter(kind: str) -> Function:
 
 
 def _write(call: Call, state: Tensorboards, request: Any) -> None:
-    run = state.require("TensorboardRun", _numbered(call, request.tensorboard_run))
+    run = state.require("TensorboardRun", numbered(call, request.tensorboard_run))
     for data in request.time_series_data:
         series = state.require("TensorboardTimeSeries", f"{run.name}/timeSeries/{data.tensorboard_time_series_id}")
         if any(not each.HasField("scalar") for each in data.values):
             raise refusal("values of time series that are no scalars")
         points = state.points.setdefault(series.name, [])
-        points.extend(_copy(each) for each in data.values)
+        points.extend(copy_of(each) for each in data.values)
         points.sort(key=lambda each: (each.step, each.wall_time.seconds, each.wall_time.nanos))
         series.metadata.max_step = points[-1].step if points else 0
         if points:
@@ -227,16 +221,6 @@ def _data(state: Tensorboards, series: Any, most: int) -> Any:
         value_type=series.value_type,
         values=state.points.get(series.name, [])[-most:],
     )
-
-
-def _copy(message: Any) -> Any:
-    copied = type(message)()
-    copied.CopyFrom(message)
-    return copied
-
-
-def _numbered(call: Call, name: str) -> str:
-    return name.replace(f"projects/{call.project.id}/", f"projects/{call.project.number}/", 1)
 
 
 METHODS: dict[str, Function] = {

@@ -15,10 +15,10 @@ from labkit.cloud.engine.errors import CloudError
 from labkit.cloud.gcp import custom_jobs, errors, schema, vertex_models
 from labkit.cloud.gcp.custom_job_run import CustomJobRun
 from labkit.cloud.gcp.errors import CODES, GcpError, invalid, refusal
-from labkit.cloud.gcp.polling import Polling
+from labkit.cloud.gcp.polling import Polling, Watched
 from labkit.cloud.gcp.resource_filters import Fields, judge
-from labkit.cloud.gcp.vertex_listing import page
-from labkit.cloud.gcp.vertex_names import check_fields, does_not_exist, new_id, problems, split, stamp, v1
+from labkit.cloud.gcp.vertex_listing import listed
+from labkit.cloud.gcp.vertex_names import check_fields, copy_of, does_not_exist, new_id, problems, split, stamp, v1
 
 if TYPE_CHECKING:
     from labkit.cloud.gcp.front import Call
@@ -29,15 +29,13 @@ _FIELDS = Fields(texts=("display_name", "training_task_definition"), times=("cre
 _STATE = "PIPELINE_STATE_"
 
 
-class TrainingPipelineRun:
+class TrainingPipelineRun(Watched):
     """One training pipeline. ``message`` is its ``TrainingPipeline``; ``job`` the custom job that does it."""
 
     def __init__(self, call: Call, message: Any, job: CustomJobRun) -> None:
-        self.message, self.job = message, job
-        self.name: str = message.name
-        self.version = 0
+        super().__init__(message)
+        self.job = job
         self._call = call
-        self._changed = threading.Condition(threading.RLock())
         self._enter("RUNNING")
         stamp(message, start_time=call.engine.clock.now())
         threading.Thread(target=self._follow, name=f"training-{self.name.rpartition('/')[2]}", daemon=True).start()
@@ -45,18 +43,6 @@ class TrainingPipelineRun:
     @property
     def ended(self) -> bool:
         return self.message.HasField("end_time")
-
-    def view(self) -> Any:
-        with self._changed:
-            shown = v1.TrainingPipeline()
-            shown.CopyFrom(self.message)
-            return shown
-
-    def changed_since(self, version: int, timeout: float) -> int:
-        """Waits up to ``timeout`` seconds for another version, and returns the latest."""
-        with self._changed:
-            self._changed.wait_for(lambda: self.version != version, timeout)
-            return self.version
 
     def cancel(self) -> None:
         self.job.cancel()
@@ -97,9 +83,7 @@ class TrainingPipelineRun:
     def _enter(self, state: str) -> None:
         with self._changed:
             self.message.state = v1.PipelineState.Value(f"{_STATE}{state}")
-            stamp(self.message, update_time=self._call.engine.clock.now())
-            self.version += 1
-            self._changed.notify_all()
+            self._news(self._call.engine.clock.now())
 
 
 class TrainingPipelines:
@@ -138,8 +122,7 @@ def create_training_pipeline(call: Call, request: Any) -> Any:
             f"training_task_inputs cannot be read: {error}.", "training_pipeline.training_task_inputs"
         ) from None
     job = custom_jobs.begin(call, f"{asked.display_name}-custom-job", spec, managed=True)
-    message = v1.TrainingPipeline()
-    message.CopyFrom(asked)
+    message = copy_of(asked)
     message.name = f"{call.parent}/trainingPipelines/{new_id()}"
     message.training_task_metadata.struct_value.update({"backingCustomJob": job.name})
     stamp(message, create_time=call.engine.clock.now())
@@ -152,7 +135,7 @@ def create_training_pipeline(call: Call, request: Any) -> Any:
 
 def get_training_pipeline(call: Call, request: Any) -> Any:
     run = call.store(TrainingPipelines).run(call, request.name)
-    call.store(Polling).hold(call, run.name, run.version, run.changed_since)
+    call.store(Polling).hold(call, run)
     return run.view()
 
 
@@ -160,11 +143,9 @@ def list_training_pipelines(call: Call, request: Any) -> Any:
     pipelines = call.store(TrainingPipelines)
     meets = judge(request.filter, _FIELDS)
     with pipelines.lock:
-        found = [shown for run in pipelines.runs.values() if meets(shown := run.view())]
-    request.filter = ""
-    asked = v1.ListPipelineJobsRequest(page_size=request.page_size, page_token=request.page_token)
-    listed, token = page(found, asked)
-    return v1.ListTrainingPipelinesResponse(training_pipelines=listed, next_page_token=token)
+        found = [each for run in pipelines.runs.values() if meets(each := run.view())]
+    shown, token = listed(found, request)
+    return v1.ListTrainingPipelinesResponse(training_pipelines=shown, next_page_token=token)
 
 
 def cancel_training_pipeline(call: Call, request: Any) -> Any:

@@ -36,11 +36,20 @@ def page(
     by; ``resources`` are messages. Raises ``INVALID_ARGUMENT`` for what is not served, naming it.
     """
     judge = _judge(request.filter, identifier, tuple(fields))
-    found = [each for each in resources if judge(each)]
-    _sort(found, request.order_by, tuple(orders))
+    return listed((each for each in resources if judge(each)), request, orders)
+
+
+def listed(resources: Iterable[Any], request: Any, orders: Iterable[str] = ORDERS) -> tuple[list[Any], str]:
+    """As :func:`page`, of resources that its filter has let through already.
+
+    Some lists have neither an order nor a mask: their requests have no such field.
+    """
+    found = list(resources)
+    _sort(found, getattr(request, "order_by", ""), tuple(orders))
     shown, token = paging.page(found, request.page_size, request.page_token)
-    for each in shown:
-        _keep(each, request.read_mask.paths)
+    if hasattr(request, "read_mask"):
+        for each in shown:
+            _keep(each, request.read_mask.paths)
     return shown, token
 
 

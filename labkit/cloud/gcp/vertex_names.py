@@ -34,6 +34,28 @@ def new_id() -> str:
     return str(random.randrange(10**18, 9 * 10**18))
 
 
+def numbered(call: Call, name: str) -> str:
+    """A resource's name with its project's number, as names are kept; requests may write the project's id."""
+    return name.replace(f"projects/{call.project.id}/", f"projects/{call.project.number}/", 1)
+
+
+def copy_of(message: Any) -> Any:
+    """A message of the caller's own."""
+    copied = type(message)()
+    copied.CopyFrom(message)
+    return copied
+
+
+def take_field(target: Any, source: Any, field: str) -> None:
+    """Gives ``target`` what ``source``, a message of the same kind, has in one field; nothing where it is not set."""
+    only = copy_of(source)
+    for each, _ in source.ListFields():
+        if each.name != field:
+            only.ClearField(each.name)
+    target.ClearField(field)
+    target.MergeFrom(only)
+
+
 def split(call: Call, name: str, collection: str) -> tuple[str, str]:
     """The id and the version (or ``""``) in the name of a resource in the call's location.
 
