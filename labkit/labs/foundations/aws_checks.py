@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from labkit.labs import trials
 from labkit.labs.beginner.aws_checks import account, client, code, counted, is_denied, names_of, region
-from labkit.labs.beginner.churn import shown
+from labkit.labs.beginner.churn import read_json
 from labkit.labs.policy import as_list
 from labkit.labs.task import NotAttempted, Work, Wrong
 from labkit.labs.trials import Trial
@@ -64,7 +64,7 @@ def as_caller(work: Work, file: str = "caller.json") -> boto3.Session:
 
 
 def _key(work: Work, file: str, expected: str) -> dict[str, str]:
-    key = _read(work, file, expected)
+    key = read_json(work, file, expected)
     if not isinstance(key, dict) or not {"AccessKeyId", "SecretAccessKey"} <= key.keys():
         raise Wrong(
             f"a {file} without AccessKeyId or SecretAccessKey",
@@ -72,16 +72,6 @@ def _key(work: Work, file: str, expected: str) -> dict[str, str]:
             'both are in the "AccessKey" of what create_access_key answers',
         )
     return key
-
-
-def _read(work: Work, file: str, expected: str) -> Any:
-    path = work.folder / "build" / file
-    if not path.is_file():
-        raise NotAttempted(f"no file {shown(work, path)}", expected)
-    try:
-        return json.loads(path.read_text())
-    except ValueError:
-        raise Wrong(f"a {shown(work, path)} that is no JSON", expected) from None
 
 
 # -- tasks ---------------------------------------------------------------------------------------------------------
@@ -249,7 +239,7 @@ def denied_events() -> list[dict[str, Any]]:
 
 def denial(work: Work) -> str:
     """The learner's answers are what the event history says of the three attempts."""
-    answers = _read(work, "answers.json", "a list of three denials")
+    answers = read_json(work, "answers.json", "a list of three denials")
     known: dict[tuple[str, str, str], str] = {}
     there = set()
     for event in denied_events():
@@ -298,7 +288,7 @@ def _why(sentence: str) -> str:
 
 def audit(work: Work) -> str:
     """The learner's list has the denied calls of the event history, and no others."""
-    listed = _read(work, "denied.json", "the denied calls, each with id, when, who and what")
+    listed = read_json(work, "denied.json", "the denied calls, each with id, when, who and what")
     if not listed:
         raise NotAttempted("an empty list of denied calls", "those of the two identities")
     known = {event["eventID"]: event for event in events() if event.get("errorCode") == "AccessDenied"}

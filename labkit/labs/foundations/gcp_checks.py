@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import requests
@@ -18,7 +17,7 @@ from google.auth.transport.requests import Request as AuthRequest
 from google.oauth2 import service_account
 
 from labkit.labs import trials
-from labkit.labs.beginner.churn import shown
+from labkit.labs.beginner.churn import read_json, shown
 from labkit.labs.beginner.gcp_cloud import SCOPE, TIMEOUT, Cloud, Refused, Resource
 from labkit.labs.task import NotAttempted, Work, Wrong
 from labkit.labs.trials import Trial
@@ -66,7 +65,7 @@ def as_deployer(cloud: Cloud) -> AuthorizedSession:
 def as_caller(work: Work, file: str = "caller.json") -> AuthorizedSession:
     """A session of the caller, by the key in a file of the learner's; raises ``RefreshError`` where it is refused."""
     path = work.folder / "build" / file
-    _read(work, file, "a key of the account as JSON, as create_service_account_key answers it")
+    read_json(work, file, "a key of the account as JSON, as create_service_account_key answers it")
     try:
         credentials = service_account.Credentials.from_service_account_file(str(path), scopes=[SCOPE])
     except (ValueError, GoogleAuthError) as error:
@@ -88,16 +87,6 @@ def _said(error: RefreshError) -> str:
         except (ValueError, TypeError, KeyError):
             continue
     return str(error.args[0]) if error.args else "no token"
-
-
-def _read(work: Work, file: str, expected: str) -> Any:
-    path: Path = work.folder / "build" / file
-    if not path.is_file():
-        raise NotAttempted(f"no file {shown(work, path)}", expected)
-    try:
-        return json.loads(path.read_text())
-    except ValueError:
-        raise Wrong(f"a {shown(work, path)} that is no JSON", expected) from None
 
 
 def found(cloud: Cloud, url: str) -> Resource | None:
@@ -141,7 +130,7 @@ def caller(work: Work) -> str:
     cloud = Cloud()
     address = email(cloud, "caller")
     expected = f"a key of {address}"
-    key = _read(work, "caller.json", expected)
+    key = read_json(work, "caller.json", expected)
     if not isinstance(key, dict) or key.get("client_email") != address:
         whose = key.get("client_email", "nobody") if isinstance(key, dict) else "nobody"
         raise Wrong(f"a key of {whose}", expected)
@@ -288,7 +277,7 @@ def told(entry: Resource) -> dict[str, str]:
 
 def denial(work: Work) -> str:
     """The learner's answers are what the audit log says of the three attempts."""
-    answers = _read(work, "answers.json", "a list of three denials")
+    answers = read_json(work, "answers.json", "a list of three denials")
     wanted = {}
     for entry in denied_entries(Cloud()):
         said = told(entry)
@@ -324,7 +313,7 @@ def denial(work: Work) -> str:
 
 def audit(work: Work) -> str:
     """The learner's list has the denied calls of the audit log, and no others."""
-    listed = _read(work, "denied.json", "the denied calls, each with id, when, who and what")
+    listed = read_json(work, "denied.json", "the denied calls, each with id, when, who and what")
     if not listed:
         raise NotAttempted("an empty list of denied calls", "those of the two accounts")
     known = {entry["insertId"]: entry for entry in denied_entries(Cloud())}
@@ -359,8 +348,8 @@ def _ids(listed: list[Resource]) -> set[str]:
 
 def rotate(work: Work) -> str:
     """The new key works, the old one does not."""
-    old = _read(work, "caller-old.json", "a copy of the old key, which the cell above makes")
-    new = _read(work, "caller.json", "the new key")
+    old = read_json(work, "caller-old.json", "a copy of the old key, which the cell above makes")
+    new = read_json(work, "caller.json", "the new key")
     if old.get("private_key_id") == new.get("private_key_id"):
         raise NotAttempted("the same key as before", "a new one in build/caller.json")
     caller(work)
