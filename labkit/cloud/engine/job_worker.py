@@ -49,11 +49,11 @@ def _execute(command: list[str]) -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     sys.stdout.flush()
-    name = command[0]
-    if fresh_python.is_this_python(name):
-        name = sys.executable
+    if fresh_python.is_this_python(command[0]):
+        # Named in full: an interpreter that is called "python" looks for itself along PATH.
+        command = [sys.executable, *command[1:]]
     try:
-        os.execvpe(name, command, os.environ)
+        os.execvpe(command[0], command, os.environ)
     except FileNotFoundError:
         _say(f"{command[0]}: command not found")
         os._exit(NOT_FOUND)
