@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,14 +98,21 @@ def test_fresh_clouds_are_empty_and_leave_the_shared_ones_alone(lab: Lab) -> Non
     assert found["clouds"]["aws"] == {"buckets": ["left-behind"]}
 
 
+def sleepers_below(pid: int) -> list[psutil.Process]:
+    return [each for each in psutil.Process(pid).children(recursive=True) if each.name() == "sleep"]
+
+
 def test_fresh_clouds_end_with_a_killed_exec(lab: Lab) -> None:
     script = f"echo ${state.VARIABLE}; exec sleep 600"
     command = [*LABKIT, "exec", "--fresh", "--", "sh", "-c", script]
     with subprocess.Popen(command, cwd=checkout(), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         folder = Path(process.stdout.readline().strip())
+        # The shell says its line before it has become the sleeper.
+        deadline = time.monotonic() + 20
+        while not (sleepers := sleepers_below(process.pid)):
+            assert time.monotonic() < deadline
         below = psutil.Process(process.pid).children(recursive=True)
-        sleepers = [each for each in below if each.name() == "sleep"]
         process.kill()
         for sleeper in sleepers:
             sleeper.kill()
