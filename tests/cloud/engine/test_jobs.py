@@ -154,9 +154,10 @@ def test_output_arrives_while_the_job_runs(run, tmp_path):
 
 def test_stopping_asks_first_and_reaches_the_group(run):
     program = (
-        "import signal, subprocess, sys, time\n"
+        "import os, signal, subprocess, sys, time\n"
         "child = subprocess.Popen(['sleep', '60'])\n"
-        "def end(*_):\n    print('asked', child.wait(5))\n    sys.exit(0)\n"
+        # Written without print: the signal may come while the line before is still being flushed.
+        "def end(*_):\n    os.write(1, f'asked {child.wait(5)}\\n'.encode())\n    sys.exit(0)\n"
         "signal.signal(signal.SIGTERM, end)\nprint('ready')\ntime.sleep(60)\n"
     )
     ran = run("python", "-c", program, stop_grace=10.0)
