@@ -19,8 +19,10 @@ from benchmarks.results import Line
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
 BUCKET = "bench-models"
 PART = "Amazon SageMaker"
+#: Twenty instances of each are what an account may have.
+MACHINES = ("ml.m5.large", "ml.m5.xlarge", "ml.m5.2xlarge", "ml.c5.large", "ml.c5.xlarge", "ml.c5.2xlarge")
 #: Seconds that the flood of predictions may take.
-LONGEST = 110.0
+LONGEST = 240.0
 #: A model of no work: what is left is the clouds' own.
 ECHO = """
 def model_fn(model_dir):
@@ -62,7 +64,7 @@ class Aws:
         self.s3.put_object(Bucket=BUCKET, Key=key, Body=archive.getvalue())
         return f"s3://{BUCKET}/{key}"
 
-    def deploy(self, name: str, data: str, replicas: int = 1) -> None:
+    def deploy(self, name: str, data: str, replicas: int = 1, machine: str = MACHINES[0]) -> None:
         """Makes an endpoint; returns before it is in service."""
         container = {"Image": IMAGE, "ModelDataUrl": data}
         self.sagemaker.create_model(ModelName=name, PrimaryContainer=container, ExecutionRoleArn=self.role)
@@ -70,7 +72,7 @@ class Aws:
             "VariantName": "all",
             "ModelName": name,
             "InitialInstanceCount": replicas,
-            "InstanceType": "ml.m5.large",
+            "InstanceType": machine,
         }
         self.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
         self.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
@@ -153,8 +155,8 @@ def growth(aws: Aws, quick: bool) -> Iterator[Line]:
     data = aws.keep("echo.tar.gz", {"code/inference.py": ECHO.encode()})
     started = time.perf_counter()
     names = [f"many-{number}" for number in range(many)]
-    for name in names:
-        aws.deploy(name, data)
+    for number, name in enumerate(names):
+        aws.deploy(name, data, machine=MACHINES[number % len(MACHINES)])
     for name in names:
         aws.ready(name)
     yield Line(part, f"{many} endpoints made", time.perf_counter() - started, "s")
