@@ -37,6 +37,8 @@ _OTHER_TYPES = (
     "spark",
     "sweep",
 )
+#: What the SDK asks for when somebody names no version.
+DEFAULT_VERSION = "azureml_default"
 #: What changes how a component runs, and is not served.
 _UNSERVED = ("distribution", "services", "queue_settings")
 
@@ -118,6 +120,25 @@ def _conflict(call: Call, version: Resource) -> AzureError:
     return call.user_error(message, 409, "Conflict")
 
 
-COMPONENTS = Kind("components", "component", ("componentSpec",), _complete, _conflict)
+class Components(Kind):
+    """The components of a workspace. A definition is shown with its name and version, which Azure fills in."""
+
+    def get_version(self, call: Call, names: dict[str, str]) -> dict[str, Any]:
+        """A version, or by the name :data:`DEFAULT_VERSION` the newest that is not archived."""
+        if names["version"] == DEFAULT_VERSION:
+            versions = self.versions(call.cloud, self.id(call.workspace_id, names["name"]))
+            if active := [each for each in versions if not each.properties["isArchived"]]:
+                return self.view_version(active[-1])
+        return super().get_version(call, names)
+
+    def view_version(self, version: Resource) -> dict[str, Any]:
+        shown = super().view_version(version)
+        if not version.properties["isAnonymous"]:
+            own = {"name": version.id.split("/")[-3], "version": version.name}
+            shown["properties"] = {**version.properties, "componentSpec": version.properties["componentSpec"] | own}
+        return shown
+
+
+COMPONENTS = Components("components", "component", ("componentSpec",), _complete, _conflict)
 
 ROUTES = COMPONENTS.routes()

@@ -20,7 +20,7 @@ SPEC: dict[str, Any] = {
 def test_a_component_is_kept_listed_and_never_changed(rest: in_process.Rest, name: str) -> None:
     path = f"{rest.workspace}/components/{name}"
     status, made, _ = rest("PUT", f"{path}/versions/1", {"properties": {"componentSpec": SPEC}})
-    assert (status, made["properties"]["componentSpec"]) == (201, SPEC)
+    assert (status, made["properties"]["componentSpec"]) == (201, SPEC | {"name": name, "version": "1"})
     assert rest("PUT", f"{path}/versions/1", {"properties": {"componentSpec": SPEC}})[0] == 200
     code, _, message = rest.error(
         "PUT", f"{path}/versions/1", {"properties": {"componentSpec": SPEC | {"command": "echo"}}}
@@ -31,6 +31,16 @@ def test_a_component_is_kept_listed_and_never_changed(rest: in_process.Rest, nam
     )
     _, listed, _ = rest("GET", f"{rest.workspace}/components", **{"$top": "1000"})
     assert name in [each["name"] for each in listed["value"]]
+
+
+def test_who_names_no_version_gets_the_newest_that_is_not_archived(rest: in_process.Rest, name: str) -> None:
+    path = f"{rest.workspace}/components/{name}/versions"
+    for version in "123":
+        rest("PUT", f"{path}/{version}", {"properties": {"componentSpec": SPEC, "isArchived": version == "3"}})
+    _, newest, _ = rest("GET", f"{path}/azureml_default")
+    assert (newest["name"], newest["properties"]["componentSpec"]["version"]) == ("2", "2")
+    status, code, _ = rest.error("GET", f"{rest.workspace}/components/{name}-none/versions/azureml_default")
+    assert (status, code) == (404, "UserError")
 
 
 def test_an_anonymous_component_is_in_no_list(rest: in_process.Rest, name: str) -> None:
