@@ -70,6 +70,8 @@ def measure(folder: Path, records: list[dict[str, Any]], quick: bool) -> Iterato
                 code_configuration=ml.CodeConfiguration(code=str(folder / "code"), scoring_script="score.py"),
                 instance_type="Standard_DS3_v2",
                 instance_count=1,
+                # One at a time is the default: of many clients at once, most would be answered 429.
+                request_settings=ml.OnlineRequestSettings(max_concurrent_requests_per_instance=max(bare.CLIENTS)),
             )
         ).result()
         endpoint.traffic = {"blue": 100}
@@ -86,7 +88,9 @@ def measure(folder: Path, records: list[dict[str, Any]], quick: bool) -> Iterato
     def score(body: bytes) -> bytes:
         if not hasattr(local, "session"):
             local.session = requests.Session()
-        return bytes(local.session.post(endpoint.scoring_uri, data=body, headers=headers).content)
+        answer = local.session.post(endpoint.scoring_uri, data=body, headers=headers)
+        answer.raise_for_status()
+        return bytes(answer.content)
 
     def invoke(body: bytes) -> bytes:
         return str(client.online_endpoints.invoke(endpoint.name, request_file=str(request))).encode()

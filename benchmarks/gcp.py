@@ -146,6 +146,8 @@ def plain(name: str) -> bare.Call:
     def post(body: bytes) -> bytes:
         if not hasattr(local, "session"):
             local.session = AuthorizedSession(credentials)
-        return bytes(local.session.post(url, data=body, headers={"Content-Type": "application/json"}).content)
+        answer = local.session.post(url, data=body, headers={"Content-Type": "application/json"})
+        answer.raise_for_status()
+        return bytes(answer.content)
 
     return post
