@@ -18,8 +18,9 @@ _INTRO = """\
 ## Google Cloud
 
 Every method of the listed APIs is known over gRPC and REST alike, from the client libraries' own descriptors; those
-that are not served refuse with `UNIMPLEMENTED` (HTTP 501) and their name, as do methods that stream. Other APIs
-refuse with a sentence that names them. Access tokens are verified (`google.auth.default()` finds a metadata server,
+that are not served refuse with `UNIMPLEMENTED` (HTTP 501) and their name, as do methods that stream. Vertex AI's
+v1beta1 has the same methods; what it has beyond v1 refuses, fields by their names or numbers. Other APIs refuse with a
+sentence that names them. Access tokens are verified (`google.auth.default()` finds a metadata server,
 as does the gcloud command), as are tokens that service account keys sign. Every call is decided by IAM: bindings in
 the policies of projects, buckets, service accounts, Vertex AI's endpoints and models add up; Google's roles have
 Google's permissions for the listed services. A condition, member or setting that is not evaluated refuses by name
@@ -67,6 +68,8 @@ def apis() -> list[Api]:
 def _of_methods(name: str) -> Api:
     api = Api(f"{_TITLES[name]} (`{name}.googleapis.com`)")
     for method in schema.methods()[name].values():
+        if method.preview:
+            continue
         shown = f"{method.service.rpartition('.')[2]}.{method.name}"
         module = SERVICES.get(method.service)
         service = importlib.import_module(f"{__package__}.{module}") if module else None

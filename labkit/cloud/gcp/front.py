@@ -359,7 +359,7 @@ class GcpCloud:
 
 def service_of(method: Method) -> Service | None:
     """The module that serves the method's service, or None where none does."""
-    name = SERVICES.get(method.service)
+    name = SERVICES.get(method.stable_service)
     return cast(Service, importlib.import_module(f"{__package__}.{name}")) if name else None
 
 

@@ -110,6 +110,8 @@ class GrpcServer(grpc.GenericRpcHandler):
             except DecodeError as error:
                 failure = errors.invalid(f"The request is no {method.request}: {error}.")
                 raise self._cloud.refuse(call, failure) from None
+            if method.preview and (field := schema.unknown_field(message)):
+                raise self._cloud.refuse(call, errors.refusal(f"what {method.dotted} has beyond v1 ({field})"))
             answer: bytes = self._cloud.do(call, message).SerializeToString()
         except GcpError as error:
             self._refuse(context, error)

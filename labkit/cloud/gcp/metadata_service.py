@@ -227,11 +227,8 @@ def _deleter(kind: str) -> Function:
         def remove(store: MetadataStore) -> None:
             node = store.require(kind, numbered(call, request.name))
             if request.etag and request.etag != node.etag:
-                raise GcpError("ABORTED", f"The etag of {node.name} does not match: it was changed meanwhile.")
-            if kind == "Context" and store.members.get(node.name) and not request.force:
-                raise GcpError(
-                    "FAILED_PRECONDITION", f"{node.name} has artifacts or executions; set force to delete it anyway."
-                )
+                message = f"The etag of {node.name} does not match: it was changed meanwhile."
+                raise GcpError("FAILED_PRECONDITION", message)
             store.remove(node)
 
         _in_store(call, request.name, remove)

@@ -38,6 +38,7 @@ class Operation:
 
     message: Any
     metadata: Any
+    preview_of: str = ""  #: the API whose preview began it, so that its messages are named as the preview's
     done: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -47,6 +48,10 @@ class Operation:
             shown = type(self.message)()
             shown.CopyFrom(self.message)
             return shown
+
+    def pack(self, into: Any, message: Any) -> None:
+        """Packs a message into the operation's ``response`` or ``metadata``; the caller holds the lock."""
+        into.Pack(schema.in_preview(self.preview_of, message) if self.preview_of else message)
 
 
 class Operations:
@@ -84,7 +89,7 @@ def begin(call: Call, work: Callable[[], Any], metadata: Any, below: str) -> Any
     if metadata is None:
         metadata = schema.message(call.method.operation[1])()
     message = schema.message("google.longrunning.Operation")(name=f"{below}/operations/{secrets.randbits(62)}")
-    operation = Operation(message, metadata)
+    operation = Operation(message, metadata, call.method.api if call.method.preview else "")
     _stamp(call, operation, begun=True)
     call.store(Operations).add(operation)
 
@@ -95,7 +100,7 @@ def begin(call: Call, work: Callable[[], Any], metadata: Any, below: str) -> Any
             if isinstance(outcome, GcpError):
                 message.error.CopyFrom(outcome.rpc_status())
             else:
-                message.response.Pack(outcome)
+                operation.pack(message.response, outcome)
         _stamp(call, operation)
         operation.done.set()
 
@@ -125,7 +130,7 @@ def _stamp(call: Call, operation: Operation, *, begun: bool = False) -> None:
             if begun:
                 metadata.generic_metadata.create_time.FromDatetime(now)
             metadata.generic_metadata.update_time.FromDatetime(now)
-        operation.message.metadata.Pack(metadata)
+        operation.pack(operation.message.metadata, metadata)
 
 
 def _number(name: str) -> str:

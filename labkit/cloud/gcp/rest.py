@@ -118,6 +118,8 @@ def answer(cloud: GcpCloud, target: Target, request: Request) -> Response:
             integers = _style(query)
             message = read(request, route, values, query)
         except GcpError as error:
+            if route.method.preview and _NO_FIELD in error.message:
+                error = errors.refusal(f"what {route.method.dotted} may have beyond v1 ({error.message})")
             raise cloud.refuse(call, error) from None
         reply = cloud.do(call, message)
     except GcpError as error:
@@ -140,7 +142,8 @@ def written(message: Any, *, integers: bool = False) -> bytes:
 
 def _no_route(target: Target, request: Request) -> GcpError:
     """What a path that is no method's answers; one of another version of the API may well be a method's there."""
-    versions = Counter(route.binding.template.split("/")[1] for known in routes(target.api).values() for route in known)
+    stable = [route for known in routes(target.api).values() for route in known if not route.method.preview]
+    versions = Counter(route.binding.template.split("/")[1] for route in stable)
     if request.path.split("/")[1] != versions.most_common(1)[0][0]:
         return errors.refusal(f"{request.method} {request.path}")
     return GcpError("NOT_FOUND", f"The local clouds know no method {request.method} {request.path} of {request.host}.")
@@ -198,6 +201,7 @@ def _json(request: Request) -> Any:
     return content
 
 
+_NO_FIELD = "Cannot find field."
 _UNKNOWN = re.compile(r'has no field named "([^"]*)"(?: at "([^"]*)")?')
 
 
@@ -211,7 +215,7 @@ def _parse(content: Any, message: Any, field: str, kind: Any) -> None:
         if unknown := _UNKNOWN.search(text):
             at = ".".join(each for each in (field, (unknown[2] or "").rpartition(".")[0]) if each)
             where = f" at '{at}'" if at else ""
-            text = f'Unknown name "{unknown[1]}"{where}: Cannot find field.'
+            text = f'Unknown name "{unknown[1]}"{where}: {_NO_FIELD}'
             raise errors.invalid(f"Invalid JSON payload received. {text}", at or unknown[1]) from None
         raise errors.invalid(f"Invalid value at '{field or kind.name}': {text}", field) from None
     except (AttributeError, RecursionError, TypeError) as error:

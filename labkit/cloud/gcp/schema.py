@@ -10,7 +10,7 @@ import gzip
 import json
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 _FILES = resources.files(__package__) / "generated"
 _lock = threading.RLock()
+
+#: The APIs whose preview has every method of the stable version, with the same messages and some fields more: the
+#: package of the stable version, and the preview's.
+PREVIEWS = {"aiplatform": ("google.cloud.aiplatform.v1", "google.cloud.aiplatform.v1beta1")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ class Method:
     """One method. ``service`` and ``name`` make its gRPC name; types are full names of messages.
 
     ``operation`` are the types of the response and the metadata of the long-running operation that it answers with.
+    A ``preview`` is the method as the API's preview has it: its types are the stable version's.
     """
 
     api: str
@@ -49,6 +54,7 @@ class Method:
     streaming: str
     bindings: tuple[Binding, ...]
     operation: tuple[str, str] | None
+    preview: bool = False
 
     @property
     def full_name(self) -> str:
@@ -59,6 +65,14 @@ class Method:
     def dotted(self) -> str:
         """As audit logs and error details have it: ``google.cloud.aiplatform.v1.ModelService.UploadModel``."""
         return f"{self.service}.{self.name}"
+
+    @property
+    def stable_service(self) -> str:
+        """The service in the API's stable version."""
+        if not self.preview:
+            return self.service
+        stable, preview = PREVIEWS[self.api]
+        return self.service.replace(f"{preview}.", f"{stable}.")
 
 
 class Package:
@@ -80,17 +94,20 @@ class Package:
 @cache
 def pool() -> DescriptorPool:
     """The pool that holds every message of the served APIs."""
-    from google.protobuf import descriptor_pb2
     from google.protobuf.descriptor_pool import DescriptorPool
 
     with _lock:
         made = DescriptorPool()
-        files = descriptor_pb2.FileDescriptorSet.FromString(
-            gzip.decompress((_FILES / "descriptors.binpb.gz").read_bytes())
-        )
-        for file in files.file:
+        for file in _files().file:
             made.Add(file)
         return made
+
+
+def _files() -> Any:
+    from google.protobuf import descriptor_pb2
+
+    content = gzip.decompress((_FILES / "descriptors.binpb.gz").read_bytes())
+    return descriptor_pb2.FileDescriptorSet.FromString(content)
 
 
 @cache
@@ -107,11 +124,78 @@ def _enum(full_name: str) -> Any:
     return EnumTypeWrapper(pool().FindEnumTypeByName(full_name))
 
 
+def in_preview(api: str, sent: Any) -> Any:
+    """The message as the API's preview names its type, where it is one of the API's; else the message itself."""
+    stable, preview = PREVIEWS[api]
+    name = sent.DESCRIPTOR.full_name
+    if not name.startswith(f"{stable}."):
+        return sent
+    _add_preview(api)
+    return message(name.replace(stable, preview, 1)).FromString(sent.SerializeToString())
+
+
+@cache
+def _add_preview(api: str) -> None:
+    """Adds the API's messages to the pool a second time, under the names of its preview."""
+    from google.protobuf import descriptor_pb2
+
+    stable, preview = PREVIEWS[api]
+    folder, other = (package.replace(".", "/").rpartition("/") for package in (stable, preview))
+    old, new = f"{folder[0]}_{folder[2]}/", f"{other[0]}_{other[2]}/"
+    with _lock:
+        for file in _files().file:
+            if not file.package.startswith(stable):
+                continue
+            renamed = descriptor_pb2.FileDescriptorProto()
+            renamed.CopyFrom(file)
+            renamed.name, renamed.package = file.name.replace(old, new), file.package.replace(stable, preview, 1)
+            renamed.dependency[:] = [each.replace(old, new) for each in file.dependency]
+            for kind in renamed.message_type:
+                _rename(kind, f".{stable}.", f".{preview}.")
+            pool().Add(renamed)
+
+
+def _rename(kind: Any, old: str, new: str) -> None:
+    """Makes the fields of a message's descriptor name types that begin with ``new`` where they begin with ``old``."""
+    for field in kind.field:
+        if field.type_name.startswith(old):
+            field.type_name = new + field.type_name.removeprefix(old)
+    for nested in kind.nested_type:
+        _rename(nested, old, new)
+
+
+def unknown_field(sent: Any) -> str:
+    """The first field of a message, or of one within it, that its type does not have (``Model: field 9``), or ``""``.
+
+    What is free in its form is not looked into.
+    """
+    from google.protobuf.unknown_fields import UnknownFieldSet
+
+    for unknown in UnknownFieldSet(sent):
+        return f"{sent.DESCRIPTOR.name}: field {unknown.field_number}"
+    for field, value in sent.ListFields():
+        if field.message_type is None or field.message_type.full_name.startswith("google.protobuf."):
+            continue
+        if field.message_type.GetOptions().map_entry:
+            of_value = field.message_type.fields_by_name["value"].message_type
+            within = value.values() if of_value is not None else ()
+        else:
+            within = value if field.is_repeated else (value,)
+        for each in within:
+            if found := unknown_field(each):
+                return found
+    return ""
+
+
 @cache
 def methods() -> dict[str, dict[str, Method]]:
-    """Every method, by API (``aiplatform``, ``monitoring`` ...) and then by gRPC name."""
+    """Every method, by API (``aiplatform``, ``monitoring`` ...) and then by gRPC name, those of previews last."""
     table = json.loads((_FILES / "methods.json").read_text(encoding="utf-8"))
-    return {api: {each["name"]: _read(api, each) for each in entries} for api, entries in table.items()}
+    found = {api: {each["name"]: _read(api, each) for each in entries} for api, entries in table.items()}
+    for api in PREVIEWS:
+        previews = [_preview(each) for each in found[api].values()]
+        found[api] |= {each.full_name: each for each in previews}
+    return found
 
 
 def _read(api: str, entry: dict[str, Any]) -> Method:
@@ -128,6 +212,17 @@ def _read(api: str, entry: dict[str, Any]) -> Method:
         bindings,
         (operation[0], operation[1]) if operation else None,
     )
+
+
+def _preview(method: Method) -> Method:
+    """The method in its API's preview; one that every API mixes in has the preview's paths beside its own."""
+    stable, preview = PREVIEWS[method.api]
+    old, new = (f"/{package.rpartition('.')[2]}/" for package in (stable, preview))
+    beside = [replace(each, template=each.template.replace(old, new, 1)) for each in method.bindings]
+    if not method.service.startswith(f"{stable}."):
+        return replace(method, bindings=tuple(dict.fromkeys((*method.bindings, *beside))))
+    service = method.service.replace(stable, preview, 1)
+    return replace(method, service=service, bindings=tuple(beside), preview=True)
 
 
 def find(api: str, full_name: str) -> Method | None:

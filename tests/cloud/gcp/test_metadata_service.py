@@ -82,8 +82,12 @@ def test_contexts_hold_executions_and_their_children(world: World) -> None:
     assert [each["name"] for each in graph["artifacts"]] == [artifact]
     assert graph["events"][0]["type"] == "OUTPUT"
     assert world.ok("GET", f"{execution}:queryExecutionInputsAndOutputs")["events"] == graph["events"]
-    assert world.error("DELETE", run)[0] == "FAILED_PRECONDITION"
-    world.done("DELETE", f"{run}?force=true")
+    code, said = world.error("DELETE", f"{run}?etag=another")
+    assert code == "FAILED_PRECONDITION"
+    assert "does not match" in said
+    world.done("DELETE", run)
+    assert world.ok("GET", artifact)["name"] == artifact
+    assert world.ok("GET", execution)["name"] == execution
     assert "executions" not in world.ok("GET", f"{store(world)}/executions?filter={condition}")
 
 

@@ -141,11 +141,35 @@ def test_unknown_paths_hosts_and_forms(cloud: GcpCloud, engine: Engine) -> None:
     stranger = error(cloud, "GET", HOST, f"{PARENT}/nonsense", headers={"Authorization": ""})
     assert stranger[:2] == (401, "UNAUTHENTICATED")
     assert error(cloud, "GET", "www.googleapis.com", "/drive/v3/files")[:2] == (501, "UNIMPLEMENTED")
-    assert error(cloud, "GET", HOST, "/v1beta1/projects/p/locations/l/models")[:2] == (501, "UNIMPLEMENTED")
+    assert error(cloud, "GET", HOST, "/v1alpha1/projects/p/locations/l/models")[:2] == (501, "UNIMPLEMENTED")
+    assert error(cloud, "GET", HOST, f"{PARENT.replace('v1', 'v1beta1')}/extensions")[:2] == (501, "UNIMPLEMENTED")
     older = error(cloud, "GET", "cloudresourcemanager.googleapis.com", "/v1/projects/mlops-lab")
     assert older[:2] == (501, "UNIMPLEMENTED")
     assert error(cloud, "GET", "compute.googleapis.com", "/compute/v1")[:2] == (501, "UNIMPLEMENTED")
     assert error(cloud, "GET", HOST, f"{PARENT}/operations?alt=media")[:2] == (501, "UNIMPLEMENTED")
+
+
+def test_the_preview_has_the_same_methods(cloud: GcpCloud, engine: Engine) -> None:
+    parent = "/v1beta1/projects/project-preview/locations/us-central1"
+    made = call(cloud, "POST", HOST, f"{parent}/endpoints", {"displayName": "churn"})
+    operation = json.loads(bytes(made.body))  # type: ignore[arg-type]
+    package = "type.googleapis.com/google.cloud.aiplatform.v1beta1"
+    assert operation["response"]["@type"] == f"{package}.Endpoint"
+    assert operation["metadata"]["@type"] == f"{package}.CreateEndpointOperationMetadata"
+    again = call(cloud, "GET", HOST, f"/v1beta1/{operation['name']}")
+    assert json.loads(bytes(again.body)) == operation  # type: ignore[arg-type]
+    last = next(iter(engine.audit.events()))
+    assert (last.status, last.operation) == (200, "google.longrunning.Operations.GetOperation")
+    listed = call(cloud, "GET", HOST, f"{parent}/endpoints")
+    assert json.loads(bytes(listed.body))["endpoints"][0]["displayName"] == "churn"  # type: ignore[arg-type]
+
+
+def test_what_a_preview_has_beyond_the_stable_version_refuses(cloud: GcpCloud) -> None:
+    parent = "/v1beta1/projects/project-preview/locations/us-central1"
+    status, code, said = error(cloud, "POST", HOST, f"{parent}/pipelineJobs", {"originalPipelineJobId": 1})
+    assert (status, code) == (501, "UNIMPLEMENTED")
+    assert 'Unknown name "originalPipelineJobId"' in said
+    assert "google.cloud.aiplatform.v1beta1.PipelineService.CreatePipelineJob" in said
 
 
 def test_a_region_is_asked_at_its_own_host(cloud: GcpCloud) -> None:

@@ -67,3 +67,79 @@ def test_the_server_does_without_the_client_libraries() -> None:
         "print([n for n in sys.modules if n.startswith(('google.cloud.', 'google.auth', 'google.api_core', 'numpy'))])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+# previews --------------------------------------------------------------------------------------------------------
+
+
+def test_a_preview_has_the_methods_of_the_stable_version() -> None:
+    method = schema.find("aiplatform", "google.cloud.aiplatform.v1beta1.EndpointService/DeployModel")
+    assert method is not None
+    assert method.preview
+    assert method.stable_service == "google.cloud.aiplatform.v1.EndpointService"
+    assert method.dotted == "google.cloud.aiplatform.v1beta1.EndpointService.DeployModel"
+    assert method.request == "google.cloud.aiplatform.v1.DeployModelRequest"
+    assert [each.template.split("/")[1] for each in method.bindings] == ["v1beta1"]
+    mixed_in = schema.find("aiplatform", "google.longrunning.Operations/GetOperation")
+    assert mixed_in is not None
+    assert not mixed_in.preview
+    assert {each.template.split("/")[1] for each in mixed_in.bindings} == {"v1", "v1beta1"}
+
+
+def test_messages_of_served_methods_are_the_same_in_the_preview() -> None:
+    """Compares every field with the client library's, in a process of its own: the library takes long to import."""
+    code = """
+import google.cloud.aiplatform_v1beta1
+from google.protobuf import descriptor_pool
+from labkit.cloud.gcp import front, schema
+
+stable, preview = schema.PREVIEWS["aiplatform"]
+#: What v1 has and v1beta1 has not, so that a client of v1beta1 can neither send nor read it.
+only_stable = {"ListEndpointsRequest.order_by", "ListModelsRequest.order_by", "Model.pipeline_job", "Model.data_stats"}
+seen = set()
+
+
+def compare(message):
+    if message.full_name in seen or not message.full_name.startswith(stable + "."):
+        return
+    seen.add(message.full_name)
+    other = descriptor_pool.Default().FindMessageTypeByName(message.full_name.replace(stable, preview, 1))
+    for field in message.fields:
+        if f"{message.name}.{field.name}" in only_stable:
+            continue
+        same = other.fields_by_number[field.number]
+        kinds = [(each.name, each.type, each.is_repeated) for each in (field, same)]
+        assert kinds[0] == kinds[1], (message.full_name, kinds)
+        if field.message_type:
+            compare(field.message_type)
+
+
+for method in schema.methods()["aiplatform"].values():
+    service = front.service_of(method)
+    if method.preview and service and method.name in service.METHODS:
+        for name in (method.request, method.response, *(method.operation or ())):
+            compare(schema.pool().FindMessageTypeByName(name))
+print(len(seen) > 200)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    assert done.stdout.strip() == "True", done.stderr
+
+
+def test_a_message_is_named_as_the_previews() -> None:
+    metadata = V1.DeployModelOperationMetadata()
+    metadata.generic_metadata.create_time.seconds = 5
+    shown = schema.in_preview("aiplatform", metadata)
+    assert shown.DESCRIPTOR.full_name == "google.cloud.aiplatform.v1beta1.DeployModelOperationMetadata"
+    assert shown.generic_metadata.DESCRIPTOR.full_name == "google.cloud.aiplatform.v1beta1.GenericOperationMetadata"
+    assert shown.generic_metadata.create_time.seconds == 5
+    empty = schema.message("google.protobuf.Empty")()
+    assert schema.in_preview("aiplatform", empty) is empty
+
+
+def test_fields_that_a_message_does_not_have_are_found_within_it() -> None:
+    unknown = b"\x9a\x06\x01x"  # field 99, a text
+    assert schema.unknown_field(V1.Endpoint(name="e", labels={"a": "b"})) == ""
+    assert schema.unknown_field(V1.Endpoint.FromString(unknown)) == "Endpoint: field 99"
+    nested = V1.CreateEndpointRequest(endpoint=V1.Endpoint(deployed_models=[V1.DeployedModel.FromString(unknown)]))
+    assert schema.unknown_field(nested) == "DeployedModel: field 99"
+    assert schema.unknown_field(V1.Artifact(metadata={"a": [1, {"b": None}]})) == ""
