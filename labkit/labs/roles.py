@@ -26,10 +26,11 @@ def covers(pattern: str, action: str) -> bool:
     return fnmatchcase(action.lower(), pattern.lower().replace("[", "[[]").replace("?", "[?]"))
 
 
-def allows(role: Role, action: str) -> bool:
-    """Whether the role allows an action of the control plane."""
-    return any(covers(pattern, action) for pattern in element(role, "Actions")) and not any(
-        covers(pattern, action) for pattern in element(role, "NotActions")
+def allows(role: Role, action: str, *, data: bool = False) -> bool:
+    """Whether the role allows an action of the control plane, or of the data plane (``data``)."""
+    kind = "DataActions" if data else "Actions"
+    return any(covers(pattern, action) for pattern in element(role, kind)) and not any(
+        covers(pattern, action) for pattern in element(role, f"Not{kind}")
     )
 
 

@@ -34,6 +34,14 @@ def test_what_a_role_allows(role: dict[str, Any], action: str, allowed: bool) ->
     assert roles.allows(role, action) is allowed
 
 
+def test_what_a_role_allows_with_data() -> None:
+    blobs = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs"
+    role = {"actions": ["*/read"], "dataActions": [f"{blobs}/*"], "notDataActions": [f"{blobs}/delete"]}
+    assert roles.allows(role, f"{blobs}/write", data=True)
+    assert not roles.allows(role, f"{blobs}/delete", data=True)
+    assert not roles.allows(role, f"{blobs}/write")
+
+
 @pytest.mark.parametrize(
     ("scope", "resource", "holds"),
     [

@@ -18,7 +18,19 @@ from urllib.parse import urlsplit
 import requests
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
 
+from labkit.labs import azure_rest
 from labkit.labs import roles as rbac
+from labkit.labs.azure_rest import (
+    MANAGEMENT,
+    WORKSPACE_API,
+    WORKSPACES,
+    credential,
+    custom_roles,
+    group_id,
+    subscription,
+    token,
+    workspace_id,
+)
 from labkit.labs.beginner import churn
 from labkit.labs.task import NotAttempted, Work, Wrong
 
@@ -28,24 +40,9 @@ DEPLOYER, CALLER = "churn-lab-deployer", "churn-lab-caller"
 PACKAGES = ("scikit-learn", "pandas")
 #: Packages that hold Azure's inference server.
 SERVERS = ("azureml-inference-server-http", "azureml-defaults")
-WORKSPACES = "Microsoft.MachineLearningServices/workspaces"
 SCORE = f"{WORKSPACES}/onlineEndpoints/score/action"
-MANAGEMENT, SCORING = "https://management.azure.com", "https://ml.azure.com"
-API_VERSION = "2024-10-01"
 #: Characters of an answer that are quoted: Storage says in some hundred which text was signed.
 LONGEST = 600
-
-
-def subscription() -> str:
-    return os.environ["AZURE_SUBSCRIPTION_ID"]
-
-
-def group_id() -> str:
-    return f"/subscriptions/{subscription()}/resourceGroups/{os.environ['AZURE_RESOURCE_GROUP']}"
-
-
-def workspace_id() -> str:
-    return f"{group_id()}/providers/{WORKSPACES}/{os.environ['AZURE_ML_WORKSPACE']}"
 
 
 def key_endpoint() -> str:
@@ -62,17 +59,6 @@ def endpoint_id(name: str) -> str:
     return f"{workspace_id()}/onlineEndpoints/{name}"
 
 
-def credential() -> Any:
-    """A credential as the learner's own code makes it."""
-    from azure.identity import DefaultAzureCredential
-
-    return DefaultAzureCredential()
-
-
-def token(audience: str) -> str:
-    return str(credential().get_token(f"{audience}/.default").token)
-
-
 def client() -> Any:
     """A client of the workspace as the learner's own code makes it."""
     from azure.ai.ml import MLClient
@@ -86,7 +72,7 @@ def whoami() -> dict[str, str]:
     presented = token(MANAGEMENT)
     answer = requests.get(
         f"{MANAGEMENT}{workspace_id()}",
-        params={"api-version": API_VERSION},
+        params={"api-version": WORKSPACE_API},
         headers={"Authorization": f"Bearer {presented}"},
         timeout=churn.PATIENCE,
     )
@@ -108,6 +94,8 @@ def explain(error: Exception) -> str | None:
         first = (said.message if said is not None and said.message else str(error)).splitlines()[0].rstrip(". ")
         code = f" {said.code}" if said is not None and said.code else ""
         return f"that Azure answered {error.status_code}{code}: {first}"
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return f"that Azure answered {azure_rest.said(error.response).rstrip('. ')}"
     if isinstance(error, (AzureError, requests.RequestException)):
         return f"that Azure could not be asked ({error})"
     return None
@@ -444,21 +432,10 @@ def json_object(work: Work, name: str) -> dict[str, Any]:
     return found
 
 
-def custom_roles() -> list[str]:
-    """The names of the custom roles that can be given in the resource group."""
-    answer = requests.get(
-        f"{MANAGEMENT}{group_id()}/providers/Microsoft.Authorization/roleDefinitions",
-        params={"api-version": "2022-04-01", "$filter": "type eq 'CustomRole'"},
-        headers={"Authorization": f"Bearer {token(MANAGEMENT)}"},
-        timeout=churn.PATIENCE,
-    )
-    answer.raise_for_status()
-    return [each["properties"]["roleName"] for each in answer.json()["value"]]
-
-
 def cleanup(_: Work) -> str:
     """Nothing that costs money or answers anybody is left, and there was something once."""
     ml = client()
+    made = [each["properties"]["roleName"] for each in custom_roles()]
     endpoints = [found.name for found in ml.online_endpoints.list() if found.name.startswith("churn-")]
     kept = [
         *(f"the endpoint {name}" for name in endpoints),
@@ -467,7 +444,7 @@ def cleanup(_: Work) -> str:
             f"version {found.version} of the environment {ENVIRONMENT}"
             for found in versions(ml.environments, ENVIRONMENT)
         ),
-        *(f"the role {name}" for name in custom_roles() if name in (DEPLOYER, CALLER)),
+        *(f"the role {name}" for name in made if name in (DEPLOYER, CALLER)),
     ]
     models = versions(ml.models, MODEL) + versions(ml.models, MODEL, archived=True)
     if kept:

@@ -15,7 +15,21 @@ from typing import Any
 import requests
 
 from labkit.labs import roles
-from labkit.labs.beginner.azure_checks import explain, token, whoami
+from labkit.labs.azure_rest import (
+    MANAGEMENT,
+    PATIENCE,
+    STORAGE,
+    arm,
+    assigned,
+    call,
+    custom_roles,
+    graph,
+    group_id,
+    said,
+    subscription,
+    token,
+)
+from labkit.labs.beginner.azure_checks import explain, whoami
 from labkit.labs.task import NotAttempted, Work, Wrong
 
 __all__ = ["audit", "boundary", "caller", "cleanup", "denial", "deployer", "explain", "policy", "rotate", "whoami"]
@@ -24,22 +38,11 @@ DEPLOYER, CALLER, ROLE = "who-lab-deployer", "who-lab-caller", "who-lab-writer"
 SCORES, CUSTOMERS = "scores", "customers"
 BLOB, PERSONAL = "2026-11.csv", "customers.csv"
 CONTRIBUTOR, READER = "ba92f5b4-2d11-453d-a403-e96b0029c9fe", "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1"
-MANAGEMENT, GRAPH, STORAGE = "https://management.azure.com", "https://graph.microsoft.com", "https://storage.azure.com"
 CONTAINERS = "Microsoft.Storage/storageAccounts/blobServices/containers"
-#: Seconds that one call may take.
-PATIENCE = 60.0
 #: The days that a caller's secret may be good for.
 LONGEST = 30
 #: Why a call can be denied, as the task has it.
 WHYS = ("no role", "another scope", "notActions")
-
-
-def subscription() -> str:
-    return os.environ["AZURE_SUBSCRIPTION_ID"]
-
-
-def group_id() -> str:
-    return f"/subscriptions/{subscription()}/resourceGroups/{os.environ['AZURE_RESOURCE_GROUP']}"
 
 
 def account_name() -> str:
@@ -53,32 +56,6 @@ def account_id() -> str:
 
 def container_id(name: str) -> str:
     return f"{account_id()}/blobServices/default/containers/{name}"
-
-
-def call(method: str, url: str, credential: str, body: Any = None, **headers: str) -> requests.Response:
-    """One call with a token."""
-    return requests.request(
-        method,
-        url,
-        json=body if not isinstance(body, bytes) else None,
-        data=body if isinstance(body, bytes) else None,
-        headers={"Authorization": f"Bearer {credential}", **headers},
-        timeout=PATIENCE,
-    )
-
-
-def arm(method: str, path: str, version: str, credential: str = "", body: Any = None) -> requests.Response:
-    """One call to Resource Manager, as the learner unless told."""
-    separator = "&" if "?" in path else "?"
-    url = f"{MANAGEMENT}{path}{separator}api-version={version}"
-    return call(method, url, credential or token(MANAGEMENT), body)
-
-
-def graph(path: str) -> list[dict[str, Any]]:
-    """What Microsoft Graph lists, as the learner."""
-    answer = call("GET", f"{GRAPH}/v1.0{path}", token(GRAPH))
-    answer.raise_for_status()
-    return list(answer.json()["value"])
 
 
 def sign_in(known: Mapping[str, str], resource: str = MANAGEMENT) -> requests.Response:
@@ -172,8 +149,7 @@ def policy(work: Work) -> str:
 def boundary(work: Work) -> str:
     """A custom role in place of the built-in one, without deleting; and keys of the account that open nothing."""
     mine = signed_in(work)
-    listed = arm("GET", f"{group_id()}/providers/Microsoft.Authorization/roleDefinitions", "2022-04-01")
-    made = [each for each in listed.json()["value"] if each["properties"]["roleName"] == ROLE]
+    made = [each for each in custom_roles() if each["properties"]["roleName"] == ROLE]
     if not made:
         raise NotAttempted(
             f"no role named {ROLE}", f"a custom role {ROLE}, given to {DEPLOYER} on the container {SCORES}"
@@ -286,8 +262,7 @@ def cleanup(work: Work) -> str:
         for name in (DEPLOYER, CALLER)
         if graph(f"/applications?$filter=displayName eq '{name}'")
     ]
-    listed = arm("GET", f"{group_id()}/providers/Microsoft.Authorization/roleDefinitions", "2022-04-01").json()["value"]
-    kept += [f"the role {ROLE}" for each in listed if each["properties"]["roleName"] == ROLE]
+    kept += [f"the role {ROLE}" for each in custom_roles() if each["properties"]["roleName"] == ROLE]
     there = arm("GET", account_id(), "2023-01-01").ok
     kept += [f"the storage account {account_name()}"] if there else []
     if kept:
@@ -348,14 +323,6 @@ def needs_denied(name: str, what: str, answer: requests.Response) -> None:
 def may_delete(role: Mapping[str, Any]) -> bool:
     """Whether a role may delete containers, so that the check need not try it."""
     return any(roles.allows(each, f"{CONTAINERS}/delete") for each in role["properties"]["permissions"])
-
-
-def assigned(principal: str) -> list[dict[str, Any]]:
-    """The role assignments of a principal, at any scope."""
-    path = f"/subscriptions/{subscription()}/providers/Microsoft.Authorization/roleAssignments"
-    answer = arm("GET", f"{path}?$filter=principalId eq '{principal}'", "2022-04-01")
-    answer.raise_for_status()
-    return list(answer.json()["value"])
 
 
 def wanted(work: Work) -> list[tuple[str, str]]:
@@ -423,14 +390,3 @@ def in_file(work: Work, name: str) -> Any:
 
 def shown(work: Work, name: str) -> str:
     return f"{work.folder.name}/build/{name}"
-
-
-def said(answer: requests.Response) -> str:
-    """What Azure answered, in one line."""
-    try:
-        body = answer.json()
-        error = body.get("error")
-        message = error["message"] if isinstance(error, dict) else body.get("error_description", "")
-    except ValueError:
-        message = answer.headers.get("x-ms-error-code") or answer.text
-    return f"{answer.status_code} {message.partition(' Trace ID')[0][:300]}"

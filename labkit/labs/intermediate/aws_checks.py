@@ -6,15 +6,15 @@ import json
 import math
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from botocore.exceptions import ClientError
 
 from labkit.labs.beginner import churn
 from labkit.labs.beginner.aws_checks import client, names_of
-from labkit.labs.beginner.churn import GATE, quoted, shown
-from labkit.labs.intermediate import aws_cloud, aws_gate
+from labkit.labs.beginner.churn import GATE, quoted
+from labkit.labs.intermediate import aws_cloud, aws_gate, retraining
 from labkit.labs.intermediate.aws_cloud import (
+    AUC_PATH,
     ENDPOINT,
     GROUP,
     PIPELINE,
@@ -25,53 +25,15 @@ from labkit.labs.intermediate.aws_cloud import (
 )
 from labkit.labs.task import NotAttempted, Work, Wrong
 
-PROBE = Path(__file__).with_name("probe.py")
+#: What evaluate.py's options for model, test customers and report are called, and what lies in the model's folder.
+LAYOUT = ("model", "test", "output", "model.tar.gz")
 SHELL_RUN, SHELL_ITERATIONS = "from-the-shell", "100"
-
-
-# -- evaluate ------------------------------------------------------------------------------------------------------
 
 
 def evaluate(work: Work) -> str:
     """``evaluate.py`` measures a model that it has never seen, and writes what the gate reads."""
-    file = work.folder / "steps" / "evaluate.py"
-    expected = "metrics.json with the AUC at binary_classification_metrics.auc.value, and the curve"
-    if not file.is_file():
-        raise NotAttempted(f"no file {shown(work, file)}", expected)
-    answer = churn.probe(work, str(file), str(work.data / "churn.csv"), program=PROBE)
-    if "error" in answer:
-        if "'metrics' is not defined" in answer["error"]:
-            raise NotAttempted(f"a {shown(work, file)} that makes no metrics", expected)
-        raise Wrong(f"a {shown(work, file)} that fails ({answer['error']})", expected)
-    if answer["text"] is None:
-        raise Wrong(f"no metrics.json in the folder that --output names after {shown(work, file)} ran", expected)
-    try:
-        metrics = json.loads(answer["text"])["binary_classification_metrics"]
-        auc = metrics["auc"]["value"]
-    except (ValueError, KeyError, TypeError):
-        raise Wrong(f"the metrics.json {quoted(answer['text'])}", expected) from None
-    _check_auc(auc, answer)
-    curve = metrics.get("receiver_operating_characteristic_curve", {})
-    rates = [curve.get(name) for name in ("false_positive_rates", "true_positive_rates")]
-    if not all(isinstance(each, list) for each in rates) or len(rates[0]) != len(rates[1]) or len(rates[0]) < 3:
-        raise Wrong(
-            "no curve in metrics.json",
-            "false_positive_rates and true_positive_rates, lists of the same length",
-            "roc_curve(left, scores) returns both as arrays; .tolist() makes a list of each",
-        )
-    return f"an evaluate.py that finds the AUC of {auc:.3f} of a model that it has never seen, and its curve"
-
-
-def _check_auc(auc: Any, answer: dict[str, Any]) -> None:
-    right = answer["auc"]
-    if isinstance(auc, (int, float)) and math.isclose(auc, right, abs_tol=1e-6):
-        return
-    hint = ""
-    if isinstance(auc, (int, float)) and math.isclose(auc, answer["of_labels"], abs_tol=1e-6):
-        hint = "that is the AUC of yes and no; the scores have to be probabilities: model.predict_proba"
-    elif isinstance(auc, (int, float)) and math.isclose(auc, 1 - right, abs_tol=1e-6):
-        hint = "predict_proba has two columns; the second is the probability of leaving"
-    raise Wrong(f"the AUC {quoted(repr(auc), 60)} for a model whose AUC is {right:.6f}", "the same", hint)
+    curve = AUC_PATH.removesuffix("auc.value") + "receiver_operating_characteristic_curve"
+    return retraining.check_evaluation(work, LAYOUT, auc_at=AUC_PATH, curve_at=curve)
 
 
 # -- pipeline and runs ---------------------------------------------------------------------------------------------
@@ -159,15 +121,7 @@ def trigger(_: Work) -> str:
 
 def failure(work: Work) -> str:
     """``build/answers.json`` says which step of the broken run failed, and the last line of its log."""
-    file = work.folder / "build" / "answers.json"
-    expected = "the failed step as step and the last line of its log as reason"
-    if not file.is_file():
-        raise NotAttempted(f"no file {shown(work, file)}", expected)
-    try:
-        answers = json.loads(file.read_text())
-        step, reason = str(answers["step"]), " ".join(str(answers["reason"]).split())
-    except (ValueError, KeyError, TypeError):
-        raise Wrong(f"a {shown(work, file)} without step or reason", expected) from None
+    step, reason = retraining.explanation(work, "the failed step as step and the last line of its log as reason")
     broken = [run for run in aws_cloud.runs() if run.failed_step and aws_cloud.job_of(run.failed_step)]
     if not broken:
         raise Wrong("no run that failed in a job", "the run on the broken data", "run the cell with broken/ above")
@@ -175,16 +129,13 @@ def failure(work: Work) -> str:
     if step != failed["StepName"]:
         raise Wrong(f"the step {quoted(step, 60)!r}", f"the step that has the status Failed in {broken[0].name}")
     job = aws_cloud.job_of(failed)
-    lines = [" ".join(line.split()) for line in aws_cloud.log_lines(*job)] if job else []
-    if not lines:
-        raise Wrong(f"no log of {step}", "the log of its job", "run the broken run again")
-    if lines[-1] not in reason:
-        raise Wrong(
-            f"the reason {quoted(reason, 120)!r}",
-            f"what the job itself said last in {job[0] if job else ''}",
-            "the FailureReason only points to the log: the message of its last event is the reason",
-        )
-    return f"the step {step}, and what it said: {quoted(lines[-1], 120).rstrip('.')}"
+    last = retraining.check_reason(
+        reason,
+        aws_cloud.log_lines(*job) if job else [],
+        f"what the job itself said last in {job[0] if job else ''}",
+        "the FailureReason only points to the log: the message of its last event is the reason",
+    )
+    return f"the step {step}, and what it said: {last}"
 
 
 # -- approve -------------------------------------------------------------------------------------------------------

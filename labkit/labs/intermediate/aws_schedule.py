@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -11,12 +11,12 @@ from botocore.exceptions import ClientError
 
 from labkit.cloud.engine import expressions
 from labkit.labs.beginner.aws_checks import client, code
-from labkit.labs.intermediate import aws_cloud
+from labkit.labs.intermediate import aws_cloud, retraining
 from labkit.labs.intermediate.aws_cloud import PIPELINE, SCHEDULE, SCHEDULE_ROLE, months, role_arn, sagemaker_arn
+from labkit.labs.intermediate.retraining import HOUR, ZONE
 from labkit.labs.task import NotAttempted, Work, Wrong
 
-CRON, ZONE = "cron(0 6 1 * ? *)", "Europe/Berlin"
-HOUR = 6
+CRON = f"cron(0 {HOUR} 1 * ? *)"
 
 
 def schedule(_: Work) -> str:
@@ -51,21 +51,13 @@ def _check_time(found: dict[str, Any], expected: str) -> None:
     window = found["FlexibleTimeWindow"]["Mode"]
     if window != "OFF":
         raise Wrong("a flexible time window", "none", 'FlexibleTimeWindow={"Mode": "OFF"}')
-    at = datetime(2026, 1, 15, tzinfo=UTC)
-    expression, place = expressions.aws(found["ScheduleExpression"], anchor=at), ZoneInfo(ZONE)
-    for month in (*range(2, 13), 1):
-        fires = expression.next(at, place)
-        local = fires.astimezone(place) if fires else None
-        if local is None or (local.month, local.day, local.hour, local.minute) != (month, 1, HOUR, 0):
-            when = f"{local:%A %d %B %Y at %H:%M}" if local else "never"
-            raise Wrong(
-                f"{found['ScheduleExpression']}, which after {at.astimezone(place):%d %B %Y} fires {when}",
-                expected,
-                "the fields are minutes, hours, day of the month, month, day of the week and year; one of the two "
-                "days is a ?",
-            )
-        assert fires is not None
-        at = fires
+    expression, place = expressions.aws(found["ScheduleExpression"], anchor=retraining.SINCE), ZoneInfo(ZONE)
+    retraining.check_monthly(
+        lambda at: expression.next(at, place),
+        found["ScheduleExpression"],
+        expected,
+        "the fields are minutes, hours, day of the month, month, day of the week and year; one of the two days is a ?",
+    )
 
 
 def _check_target(target: dict[str, Any]) -> None:

@@ -1,6 +1,8 @@
 """Runs a learner's ``evaluate.py`` on a small model in a process of its own, and says what it wrote and what is right.
 
-Run as a script by the checks, with the learner's file and ``churn.csv``. Nothing here imports the kit.
+Run as a script by the checks. Its arguments: the learner's file, ``churn.csv``, what the file's options for the model,
+the test customers and the report are called, and what lies in the model's folder (``model.tar.gz`` or
+``churn.joblib``). Nothing here imports the kit.
 """
 
 from __future__ import annotations
@@ -15,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 
-def evaluate(script: str, data_file: str) -> dict[str, Any]:
+def evaluate(
+    script: str, data_file: str, model_at: str, test_at: str, report_at: str, model_file: str
+) -> dict[str, Any]:
     """The ``text`` that the script wrote into ``metrics.json`` (None: no file), or the ``error`` with which it ended.
 
-    With it the right ``auc``, the one of hard labels (``of_labels``) and how many points the curve has at least.
+    With it the right ``auc``, and the one of hard labels (``of_labels``).
     """
     import joblib
     import pandas
@@ -29,29 +33,32 @@ def evaluate(script: str, data_file: str) -> dict[str, Any]:
     from sklearn.tree import DecisionTreeClassifier
 
     customers = pandas.read_csv(data_file, nrows=1200)
-    learn, test = customers[:800], customers[800:].reset_index(drop=True)
+    learn, held_out = customers[:800], customers[800:].reset_index(drop=True)
     encode = make_column_transformer(
         (OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1), ["state"]),
         ("passthrough", ["total_day_minutes", "total_day_calls", "number_customer_service_calls"]),
     )
     model = make_pipeline(encode, DecisionTreeClassifier(max_depth=4, random_state=0))
     model.fit(learn.drop(columns="churn"), learn["churn"] == "yes")
-    features, left = test.drop(columns="churn"), test["churn"] == "yes"
+    features, left = held_out.drop(columns="churn"), held_out["churn"] == "yes"
     answer: dict[str, Any] = {
         "auc": float(roc_auc_score(left, model.predict_proba(features)[:, 1])),
         "of_labels": float(roc_auc_score(left, model.predict(features))),
     }
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
-        for name in ("model", "test", "evaluation"):
+        for name in (model_at, test_at, report_at):
             (folder / name).mkdir()
         joblib.dump(model, folder / "churn.joblib")
-        with tarfile.open(folder / "model" / "model.tar.gz", "w:gz") as archive:
-            archive.add(folder / "churn.joblib", arcname="churn.joblib")
-        test.to_csv(folder / "test" / "test.csv", index=False)
+        if model_file.endswith(".tar.gz"):
+            with tarfile.open(folder / model_at / model_file, "w:gz") as archive:
+                archive.add(folder / "churn.joblib", arcname="churn.joblib")
+        else:
+            (folder / "churn.joblib").rename(folder / model_at / model_file)
+        held_out.to_csv(folder / test_at / "test.csv", index=False)
         sys.argv = [script]
-        for option, name in {"model": "model", "test": "test", "output": "evaluation"}.items():
-            sys.argv += [f"--{option}", str(folder / name)]
+        for option in (model_at, test_at, report_at):
+            sys.argv += [f"--{option}", str(folder / option)]
         try:
             runpy.run_path(script, run_name="__main__")
         except SystemExit as end:
@@ -59,7 +66,7 @@ def evaluate(script: str, data_file: str) -> dict[str, Any]:
                 answer["error"] = f"SystemExit: {end.code}"
         except Exception as error:
             answer["error"] = f"{type(error).__name__}: {error}"
-        written = folder / "evaluation" / "metrics.json"
+        written = folder / report_at / "metrics.json"
         answer["text"] = written.read_text() if written.is_file() else None
     return answer
 

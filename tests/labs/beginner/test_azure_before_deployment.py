@@ -9,7 +9,9 @@ from typing import Any
 import joblib
 import pandas
 import pytest
+import requests
 
+from labkit.labs import azure_rest
 from labkit.labs.beginner import azure_checks
 from labkit.labs.task import NotAttempted, Work, Wrong
 from tests.labs.beginner.azure_world import PINNED, SERVER, make_endpoint, make_environment, register, write_json
@@ -294,5 +296,8 @@ def test_what_azure_says_is_explained() -> None:
     with pytest.raises(HttpResponseError) as raised:
         azure_checks.client().online_endpoints.get("none-such")
     assert "that Azure answered 404 " in (azure_checks.explain(raised.value) or "")
+    with pytest.raises(requests.HTTPError) as refused:
+        azure_rest.arm("GET", azure_rest.workspace_id(), "1999-01-01", "no token").raise_for_status()
+    assert "that Azure answered 401 " in (azure_checks.explain(refused.value) or "")
     assert azure_checks.explain(ServiceRequestError("no route")) == "that Azure could not be asked (no route)"
     assert azure_checks.explain(json.JSONDecodeError("no", "", 0)) is None
