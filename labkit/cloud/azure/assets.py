@@ -115,10 +115,10 @@ class Kind:
         order = call.query.get("$orderby", "").lower()
         if "asc" not in order.split() and order not in ("createdtime", "createdat"):
             found.reverse()
-        return page(call, [self.view_version(each) for each in found], size=30)
+        return page(call, [view(each) for each in found], size=30)
 
     def get_version(self, call: Call, names: dict[str, str]) -> dict[str, Any]:
-        return self.view_version(self._require(call, names))
+        return view(self._require(call, names))
 
     def put_version(self, call: Call, names: dict[str, str]) -> Response:
         """Makes a version, or changes what may be changed of one."""
@@ -132,11 +132,7 @@ class Kind:
         with call.cloud.resources.lock:
             existing = call.cloud.resources.get(call.resource)
             made = self._change(call, existing, asked) if existing else self._make(call, names, asked)
-        return json_response(200 if existing else 201, self.view_version(made))
-
-    def view_version(self, version: Resource) -> dict[str, Any]:
-        """A version as its answers show it."""
-        return view(version)
+        return json_response(200 if existing else 201, view(made))
 
     def versions(self, cloud: AzureCloud, asset_id: str) -> list[Resource]:
         """An asset's versions, the oldest first."""

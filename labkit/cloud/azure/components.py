@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from labkit.cloud.azure import jobs_bindings
-from labkit.cloud.azure.assets import Kind
+from labkit.cloud.azure.assets import Kind, view
 from labkit.cloud.azure.errors import AzureError, refusal
 from labkit.cloud.azure.shapes import section, text
 
@@ -121,22 +121,28 @@ def _conflict(call: Call, version: Resource) -> AzureError:
 
 
 class Components(Kind):
-    """The components of a workspace. A definition is shown with its name and version, which Azure fills in."""
+    """The components of a workspace. Azure fills name and version into a definition."""
 
     def get_version(self, call: Call, names: dict[str, str]) -> dict[str, Any]:
         """A version, or by the name :data:`DEFAULT_VERSION` the newest that is not archived."""
         if names["version"] == DEFAULT_VERSION:
             versions = self.versions(call.cloud, self.id(call.workspace_id, names["name"]))
             if active := [each for each in versions if not each.properties["isArchived"]]:
-                return self.view_version(active[-1])
+                return view(active[-1])
         return super().get_version(call, names)
 
-    def view_version(self, version: Resource) -> dict[str, Any]:
-        shown = super().view_version(version)
-        if not version.properties["isAnonymous"]:
-            own = {"name": version.id.split("/")[-3], "version": version.name}
-            shown["properties"] = {**version.properties, "componentSpec": version.properties["componentSpec"] | own}
-        return shown
+    def _make(self, call: Call, names: Mapping[str, str], asked: dict[str, Any]) -> Resource:
+        return super()._make(call, names, _filled_in(asked, names["name"], names["version"]))
+
+    def _change(self, call: Call, version: Resource, asked: dict[str, Any]) -> Resource:
+        return super()._change(call, version, _filled_in(asked, version.id.split("/")[-3], version.name))
+
+
+def _filled_in(asked: dict[str, Any], name: str, version: str) -> dict[str, Any]:
+    """What was asked for, with the component's name and version in its definition, unless it is anonymous."""
+    if not asked.get("componentSpec") or asked.get("isAnonymous"):
+        return asked
+    return asked | {"componentSpec": section(asked, "componentSpec") | {"name": name, "version": version}}
 
 
 COMPONENTS = Components("components", "component", ("componentSpec",), _complete, _conflict)

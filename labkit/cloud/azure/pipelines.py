@@ -168,11 +168,14 @@ def _step(scope: _Scope, name: str, node: Any) -> Step:
         if node.get(each):
             raise refusal(f"{each} of job {name} of the pipeline")
     given = {key: read_input(call, key, value) for key, value in section(node, "inputs").items()}
+    inputs = _with_defaults(call, name, section(spec, "inputs"), given)
+    for key, value in inputs.items():
+        _check_literal(call, name, key, scope.known(value), section(spec, "inputs")[key])
     step = Step(
         name=name,
         title=text(node, "display_name") or name,
         component=component,
-        inputs=_with_defaults(call, name, section(spec, "inputs"), given),
+        inputs=inputs,
         outputs={
             key: _output(call, key, section(node, "outputs").get(key), port)
             for key, port in section(spec, "outputs").items()
@@ -246,8 +249,7 @@ def _with_defaults(call: Call, owner: str, ports: Mapping[str, Any], given: Mapp
     for name, port in ports.items():
         if name in given:
             value = given[name]
-            if value.is_literal and not jobs_bindings.names(value.text) and (wrong := fits(name, value.text, port)):
-                raise call.user_error(f"{wrong} It is one of job {owner}.", 400, "BadArgument")
+            _check_literal(call, owner, name, value, port)
             mode = value.mode or mode_of(call, name, port, ("ro_mount", "rw_mount", "download", "direct"))
             found[name] = replace(value, mode=mode)
         elif port.get("default") is not None:
@@ -255,6 +257,12 @@ def _with_defaults(call: Call, owner: str, ports: Mapping[str, Any], given: Mapp
         elif not _flag(port.get("optional")):
             raise call.user_error(f"Required input '{name}' of job {owner} was not provided.", 400, "BadArgument")
     return found
+
+
+def _check_literal(call: Call, owner: str, name: str, value: Value, port: Mapping[str, Any]) -> None:
+    """Raises :class:`AzureError` for a literal that an input cannot have; what is known only later is left alone."""
+    if value.is_literal and not jobs_bindings.names(value.text) and (wrong := fits(name, value.text, port)):
+        raise call.user_error(f"{wrong} It is one of job {owner}.", 400, "BadArgument")
 
 
 def _output(call: Call, name: str, given: Any, port: Mapping[str, Any]) -> Port:

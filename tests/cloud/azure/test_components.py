@@ -29,6 +29,8 @@ def test_a_component_is_kept_listed_and_never_changed(rest: in_process.Rest, nam
         409,
         f"Component {name} with version 1 already exists and its definition cannot be changed",
     )
+    archived = {"properties": made["properties"] | {"isArchived": True}}
+    assert rest("PUT", f"{path}/versions/1", archived)[1]["properties"]["isArchived"] is True
     _, listed, _ = rest("GET", f"{rest.workspace}/components", **{"$top": "1000"})
     assert name in [each["name"] for each in listed["value"]]
 

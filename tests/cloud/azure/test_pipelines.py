@@ -204,6 +204,7 @@ def test_a_steps_own_settings(jobs: Jobs) -> None:
         ({"a": {"type": "command"}}, 400, "The job a of the pipeline needs a componentId."),
         ({"a": step("azureml:nothing:1")}, 404, "The component azureml:nothing:1 was not found"),
         ({"a": step("PREP", rows="many")}, 400, "Input rows has to be of type integer, not 'many'."),
+        ({"a": step("PREP", rows="${{parent.inputs.text}}")}, 400, "Input rows has to be of type integer, not 'ten'."),
         ({"a": step("PREP", rows=101)}, 400, "Input rows is 101, above its max of 100."),
         ({"a": step("PREP", columns=1)}, 400, "The component of a has no input columns; it has rows."),
         ({"a": step("TRAIN")}, 400, "Required input 'data' of job a was not provided."),
@@ -233,7 +234,8 @@ def test_pipelines_that_are_not_taken(jobs: Jobs, jobs_of: dict[str, Any], statu
         name: {**node, "componentId": made[node["componentId"]]()} if node.get("componentId") in made else node
         for name, node in jobs_of.items()
     }
-    code, _, said = jobs.refused(jobType="Pipeline", jobs=nodes)
+    inputs = {"text": {"jobInputType": "literal", "value": "ten"}}
+    code, _, said = jobs.refused(jobType="Pipeline", jobs=nodes, inputs=inputs)
     assert (code, message in said) == (status, True), said
 
 
