@@ -54,6 +54,7 @@ REMOVED = {
     r"GOOGLE_.*|GCLOUD_.*|CLOUDSDK_.*|GCE_METADATA_.*|NO_GCE_CHECK|GCP_PROJECT|CLOUD_ML_.*|.*_EMULATOR_HOST": (
         "identities and endpoints of a real Google Cloud project"
     ),
+    r"FSSPEC_.*": "identities and endpoints that fsspec's file systems are given",
     r".*_PROXY|PROXY": "ways round the gateway",
     r"SSL_CERT_DIR|SSL_CERT_FILE|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|NODE_EXTRA_CA_CERTS"
     r"|GRPC_DEFAULT_SSL_ROOTS_FILE_PATH|HTTPLIB2_CA_CERTS": "certificate authorities other than the lab's",
@@ -90,7 +91,7 @@ def of(lab: Lab) -> dict[str, str]:
     with lab.usable():
         bundle = _bundle(lab)
         empty.mkdir(mode=0o700, exist_ok=True)
-        for each in ("azure", "gcloud"):
+        for each in ("azure", "gcloud", "fsspec"):
             (empty / each).mkdir(exist_ok=True)
         for file, text in ((sagemaker, _SAGEMAKER), (empty / "sagemaker-admin.yaml", "SchemaVersion: '1.0'\n")):
             if not file.exists():
@@ -122,6 +123,7 @@ def of(lab: Lab) -> dict[str, str]:
         "AZURE_CONFIG_DIR": str(empty / "azure"),
         **azure.environment(lab),
         "CLOUDSDK_CONFIG": str(empty / "gcloud"),
+        "FSSPEC_CONFIG_DIR": str(empty / "fsspec"),
         **gcp.environment(lab),
         "SAGEMAKER_ADMIN_CONFIG_OVERRIDE": str(empty / "sagemaker-admin.yaml"),
         "SAGEMAKER_USER_CONFIG_OVERRIDE": str(sagemaker),

@@ -18,16 +18,17 @@ _INTRO = """\
 ## Google Cloud
 
 Every method of the listed APIs is known over gRPC and REST alike, from the client libraries' own descriptors; those
-that are not served refuse with `UNIMPLEMENTED` (HTTP 501) and their name, as do methods that stream. Vertex AI's
-v1beta1 has the same methods; what it has beyond v1 refuses, fields by their names or numbers. Other APIs refuse with a
-sentence that names them. Access tokens are verified (`google.auth.default()` finds a metadata server,
-as does the gcloud command), as are tokens that service account keys sign. Every call is decided by IAM: bindings in
-the policies of projects, buckets, service accounts, Vertex AI's endpoints and models add up; Google's roles have
-Google's permissions for the listed services. A condition, member or setting that is not evaluated refuses by name
-when the policy is set; there are no deny policies, organizations, folders or groups' members, and a token's scopes are
-not looked at. In buckets, access lists refuse, and a project's owners, editors and viewers have the legacy roles.
-Vertex AI's resources give conditions no resource attributes, as in Google Cloud. API keys and signed URLs are not
-served. Any well-formed project id is one of the learner's projects, in every region of Google Cloud.
+that are not served refuse with `UNIMPLEMENTED` (HTTP 501; 400 for the gcloud command, which would repeat the call for
+minutes) and their name, as do methods that stream. Vertex AI's v1beta1 has the same methods; what it has beyond v1
+refuses, fields by their names or numbers. Other APIs refuse with a sentence that names them. Access tokens are
+verified (`google.auth.default()` finds a metadata server, as does the gcloud command), as are tokens that service
+account keys sign. Every call is decided by IAM: bindings in the policies of projects, buckets, service accounts,
+Vertex AI's endpoints and models add up; Google's roles have Google's permissions for the listed services. A
+condition, member or setting that is not evaluated refuses by name when the policy is set; there are no deny policies,
+organizations, folders or groups' members, and a token's scopes are not looked at. In buckets, access lists refuse,
+and a project's owners, editors and viewers have the legacy roles. Vertex AI's resources give conditions no resource
+attributes, as in Google Cloud. API keys and signed URLs are not served. Any well-formed project id is one of the
+learner's projects, in every region of Google Cloud.
 
 | API | works | shape only | refused |
 |---|---:|---:|---:|

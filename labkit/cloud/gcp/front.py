@@ -63,13 +63,18 @@ SERVICES = {
     "google.logging.v2.LoggingServiceV2": "logging_service",
 }
 
+#: The gcloud command, as its requests name it: it asks for two minutes again and again where the status is a server
+#: error's, so that a refusal's is not. Its body, which gcloud shows, is the same.
+_REPEATS = "google-cloud-sdk gcloud/"
+
 log = logging.getLogger(__name__)
 
 
 class Service(Protocol):
     """What a service's module has. It may also have ``PERMISSIONS`` (method -> permission, where the usual rule does
     not give it), ``RESOURCES`` (method -> the names of what a request is about, where there are several),
-    ``SHAPE_ONLY`` (methods whose record is their whole effect) and ``NOTES`` (method -> its limits)."""
+    ``SHAPE_ONLY`` (methods whose record is their whole effect), ``OLDER`` ((version, method) -> the answer's JSON over
+    REST in an older version of the API, whose messages are others) and ``NOTES`` (method -> its limits)."""
 
     #: By the method's name: the function that does it. A method that is not in it refuses.
     METHODS: Mapping[str, Function]
@@ -204,6 +209,12 @@ class GcpCloud:
 
     def handle(self, request: Request) -> Response:
         """Answers one request over HTTP/1.1; errors, refusals and the kit's own bugs included."""
+        response = self._handle(request)
+        if response.status == 501 and _REPEATS in request.headers.get("user-agent"):
+            response.status = 400
+        return response
+
+    def _handle(self, request: Request) -> Response:
         if not request.host:
             return self.identities.answer(request)
         target = hosts.resolve(request.host)

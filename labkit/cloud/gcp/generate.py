@@ -146,8 +146,8 @@ REST_ELSEWHERE: dict[str, list[tuple[str, str, str]]] = {
     "google.logging.v2.LoggingServiceV2/DeleteLog": [("delete", "/v2/{log_name=projects/*/logs/*}", "")],
     **_iam_bindings(),
 }
-#: (API, method) -> REST bindings beside those of the library: older versions of the API with the same messages.
-#: https://cloud.google.com/resource-manager/reference/rest/v1/projects/setIamPolicy and, for Vertex AI's endpoints,
+#: (API, method) -> REST bindings beside those of the library: older versions of the API that take the same requests.
+#: https://cloud.google.com/resource-manager/reference/rest/v1/projects and, for Vertex AI's endpoints,
 #: https://cloud.google.com/vertex-ai/docs/general/endpoint-access-control
 REST_BESIDE: dict[tuple[str, str], list[tuple[str, str, str]]] = {
     (api, f"{service}/{verb[0].upper()}{verb[1:]}"): [("post", f"{path}:{verb}", "*")]
@@ -156,6 +156,10 @@ REST_BESIDE: dict[tuple[str, str], list[tuple[str, str, str]]] = {
         ("aiplatform", "google.iam.v1.IAMPolicy", "/v1beta1/{resource=projects/*/locations/*/endpoints/*}"),
     )
     for verb in ("getIamPolicy", "setIamPolicy", "testIamPermissions")
+} | {
+    ("cloudresourcemanager", "google.cloud.resourcemanager.v3.Projects/GetProject"): [
+        ("get", "/v1/{name=projects/*}", "")
+    ]
 }
 
 

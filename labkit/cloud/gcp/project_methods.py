@@ -24,7 +24,22 @@ def get_project(call: Call, request: Any) -> Any:
     )
 
 
+def first_version(project: Any) -> dict[str, Any]:
+    """A project as the API's first version has it, which the gcloud command asks.
+
+    https://cloud.google.com/resource-manager/reference/rest/v1/projects#Project
+    """
+    return {
+        "projectNumber": project.name.removeprefix("projects/"),
+        "projectId": project.project_id,
+        "lifecycleState": "ACTIVE",
+        "name": project.display_name,
+    }
+
+
 METHODS = {"GetProject": get_project, **iam_policy_service.METHODS}
+#: What older versions of the API answer, whose messages are others: (version, method) -> the answer's JSON.
+OLDER = {("v1", "GetProject"): first_version}
 PERMISSIONS = {
     "GetIamPolicy": "resourcemanager.projects.getIamPolicy",
     "SetIamPolicy": "resourcemanager.projects.setIamPolicy",

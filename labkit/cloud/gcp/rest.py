@@ -104,7 +104,7 @@ def find(api: str, verb: str, path: str) -> tuple[Route, tuple[str, ...]] | None
 
 def answer(cloud: GcpCloud, target: Target, request: Request) -> Response:
     """Answers one request; errors included."""
-    from labkit.cloud.gcp.front import Call
+    from labkit.cloud.gcp.front import Call, service_of
 
     try:
         found = find(target.api, request.method, request.raw_path)
@@ -128,6 +128,9 @@ def answer(cloud: GcpCloud, target: Target, request: Request) -> Response:
         headers = [("Content-Type", reply.content_type or "application/octet-stream"), *call.answer_headers]
         return Response(200, headers, reply.data)
     headers = [("Content-Type", "application/json; charset=UTF-8"), *call.answer_headers]
+    version = request.raw_path.split("/")[1]
+    if shape := getattr(service_of(route.method), "OLDER", {}).get((version, route.method.name)):
+        return Response(200, headers, json.dumps(shape(reply)).encode())
     return Response(200, headers, written(reply, integers=integers))
 
 

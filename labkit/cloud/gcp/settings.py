@@ -12,5 +12,8 @@ def environment(lab: LabSettings) -> dict[str, str]:
     return {
         "GOOGLE_CLOUD_PROJECT": projects.ID,
         "GOOGLE_CLOUD_REGION": DEFAULT,
+        # gcsfs, through which pandas opens gs:// addresses, reads the proxy's variables only if it is told to.
+        "FSSPEC_GCS": '{"session_kwargs": {"trust_env": true}}',
+        "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",  # it would ask each bucket for a namespace that none here has
         **Identities(lab).learners_variables(),
     }

@@ -31,7 +31,7 @@ _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
 
 
 def insert(call: StorageCall) -> Response:
-    """An upload of any kind, or the beginning of one."""
+    """An upload of any kind, or the beginning of one; gcsfs posts the pieces of one that has begun, too."""
     kind = call.query.get("uploadType", "media" if call.request.raw_path.startswith("/upload/") else "")
     if kind == "media":
         body = {"contentType": call.request.headers.get("content-type") or "application/octet-stream"}
@@ -39,7 +39,7 @@ def insert(call: StorageCall) -> Response:
     if kind == "multipart":
         return _multipart(call)
     if kind == "resumable":
-        return _begin(call)
+        return resume(call) if "upload_id" in call.query else _begin(call)
     raise invalid(f"Unknown uploadType {kind!r}: it is media, multipart or resumable, at an address below /upload.")
 
 

@@ -1,6 +1,7 @@
 """What the pipeline service refuses, and how runs are listed."""
 
 # KFP reads the annotations of components, which may not be texts: this file does without postponed ones.
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -134,3 +135,10 @@ def test_runs_are_listed_by_state_name_and_time(world: World) -> None:
     again = body(world)
     assert world.error("POST", f"{world.parent}/pipelineJobs?pipelineJobId={good.id}", again)[0] == "ALREADY_EXISTS"
     assert world.error("POST", f"{world.parent}/pipelineJobs?pipelineJobId=Not_valid", again)[0] == "INVALID_ARGUMENT"
+
+
+def test_an_id_that_names_the_second_is_not_made_twice(world: World) -> None:
+    """The SDK makes such ids, in loops that submit one pipeline several times."""
+    before = datetime.now().strftime("%Y%m%d%H%M%S")
+    world.ok("POST", f"{world.parent}/pipelineJobs?pipelineJobId=gate-{before}", body(world))
+    assert datetime.now().strftime("%Y%m%d%H%M%S") > before

@@ -143,10 +143,20 @@ def test_unknown_paths_hosts_and_forms(cloud: GcpCloud, engine: Engine) -> None:
     assert error(cloud, "GET", "www.googleapis.com", "/drive/v3/files")[:2] == (501, "UNIMPLEMENTED")
     assert error(cloud, "GET", HOST, "/v1alpha1/projects/p/locations/l/models")[:2] == (501, "UNIMPLEMENTED")
     assert error(cloud, "GET", HOST, f"{PARENT.replace('v1', 'v1beta1')}/extensions")[:2] == (501, "UNIMPLEMENTED")
-    older = error(cloud, "GET", "cloudresourcemanager.googleapis.com", "/v1/projects/mlops-lab")
+    older = error(cloud, "GET", "cloudresourcemanager.googleapis.com", "/v1/projects")
     assert older[:2] == (501, "UNIMPLEMENTED")
     assert error(cloud, "GET", "compute.googleapis.com", "/compute/v1")[:2] == (501, "UNIMPLEMENTED")
     assert error(cloud, "GET", HOST, f"{PARENT}/operations?alt=media")[:2] == (501, "UNIMPLEMENTED")
+
+
+def test_the_gcloud_command_is_refused_at_once(cloud: GcpCloud) -> None:
+    """It would repeat what a server's error answers, for two minutes."""
+    gcloud = {"User-Agent": "google-cloud-sdk gcloud/528.0.0 command/gcloud.services.enable"}
+    for host, target in ((HOST, f"{PARENT}/batchPredictionJobs"), ("serviceusage.googleapis.com", "/v1/services")):
+        answer = call(cloud, "GET", host, target, headers=gcloud)
+        assert answer.status == 400
+        assert json.loads(bytes(answer.body))["error"]["status"] == "UNIMPLEMENTED"  # type: ignore[arg-type]
+    assert error(cloud, "GET", HOST, f"{PARENT}/nonsense", headers=gcloud)[:2] == (404, "NOT_FOUND")
 
 
 def test_the_preview_has_the_same_methods(cloud: GcpCloud, engine: Engine) -> None:
@@ -185,6 +195,13 @@ def test_projects_by_id_and_number(cloud: GcpCloud, engine: Engine) -> None:
     by_number = json.loads(bytes(call(cloud, "GET", host, f"/v3/{by_id['name']}?$alt=json;enum-encoding=int").body))  # type: ignore[arg-type]
     assert (by_number["projectId"], by_number["state"]) == ("another-one", 1)
     assert next(iter(engine.audit.events())).operation == "resourcemanager.projects.get"
+    first_version = json.loads(bytes(call(cloud, "GET", host, "/v1/projects/another-one").body))  # type: ignore[arg-type]
+    assert first_version == {
+        "projectNumber": by_id["name"].removeprefix("projects/"),
+        "projectId": "another-one",
+        "lifecycleState": "ACTIVE",
+        "name": "another-one",
+    }
     assert error(cloud, "GET", host, "/v3/projects/No%21")[:2] == (403, "PERMISSION_DENIED")
 
 

@@ -55,10 +55,10 @@ class Upload:
         assert begun.status == 200, begun.body
         self.target = dict(begun.headers)["Location"].removeprefix(f"https://{HOST}")
 
-    def send(self, data: bytes, where: str = "") -> Response:
+    def send(self, data: bytes, where: str = "", method: str = "PUT") -> Response:
         # The upload's address is all that its sender has to show.
         headers = {"Authorization": "", "Content-Range": where}
-        return call(self.cloud, "PUT", HOST, self.target, data, headers=headers)
+        return call(self.cloud, method, HOST, self.target, data, headers=headers)
 
 
 def test_an_upload_is_cut_off_asked_about_and_resumed(cloud: GcpCloud, bucket: str) -> None:
@@ -74,6 +74,15 @@ def test_an_upload_is_cut_off_asked_about_and_resumed(cloud: GcpCloud, bucket: s
     assert get(cloud, bucket, "large").body == content
     again = upload.send(b"", f"bytes */{len(content)}")
     assert (again.status, said(again)["generation"]) == (200, said(last)["generation"])
+
+
+def test_pieces_may_be_posted(cloud: GcpCloud, bucket: str) -> None:
+    """As gcsfs sends them, through which pandas writes to gs:// addresses."""
+    upload = Upload(cloud, bucket, "posted")
+    first = upload.send(b"x" * CHUNK, f"bytes 0-{CHUNK - 1}/*", "POST")
+    assert (first.status, dict(first.headers)["Range"]) == (308, f"bytes=0-{CHUNK - 1}")
+    last = upload.send(b"yz", f"bytes {CHUNK}-{CHUNK + 1}/{CHUNK + 2}", "POST")
+    assert (last.status, said(last)["size"]) == (200, str(CHUNK + 2))
 
 
 def test_nothing_is_there_before_an_upload_has_ended(cloud: GcpCloud, bucket: str) -> None:
