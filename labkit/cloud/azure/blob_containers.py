@@ -124,11 +124,12 @@ def get_container_acl(at: BlobCall) -> Response:
 
 
 def delete_container(at: BlobCall) -> Response:
-    """Deletes the container with its blobs, at once."""
+    """Deletes the container with its blobs and the roles given on it, at once."""
     with at.account.lock:
         found = at.find_container()
         check_write(at.header, found)
         at.account.delete_container(found)
+    at.call.cloud.authorization.forget(f"{at.resource.id}/blobServices/default/containers/{found.name}")
     return Response(202)
 
 

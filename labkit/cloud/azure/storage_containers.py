@@ -55,11 +55,12 @@ def list_containers(call: Call, names: dict[str, str]) -> dict[str, Any]:
 
 
 def delete_container(call: Call, names: dict[str, str]) -> Response:
-    """Deletes the container with its blobs: 200, or 204 when there was none."""
+    """Deletes the container with its blobs and the roles given on it: 200, or 204 when there was none."""
     account: Account = call.cloud.resources.require(_account_id(call)).state
     found = account.containers.get(names["container"])
     if found is not None:
         account.delete_container(found)
+        call.cloud.authorization.forget(call.resource)
     return Response(200 if found else 204)
 
 

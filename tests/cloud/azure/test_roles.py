@@ -10,7 +10,7 @@ import pytest
 
 from labkit.cloud.azure import AzureCloud, roles
 from tests.cloud.azure import principals
-from tests.cloud.azure.in_process import Rest, call, raised
+from tests.cloud.azure.in_process import Rest, call, raised, token
 from tests.cloud.azure.principals import STORAGE, Principal, assign
 
 VERSION = "2022-04-01"
@@ -240,6 +240,25 @@ def test_blobs_need_a_role_on_data(rest: Rest, cloud: AzureCloud, someone: Princ
     assert (event.status, event.message) == (403, message)
     rest("DELETE", account, version="2023-01-01")
     assert cloud.authorization.of(someone.object_id) == []
+
+
+@pytest.mark.parametrize("plane", ["management", "data"])
+def test_a_container_takes_the_roles_on_it_along(
+    rest: Rest, cloud: AzureCloud, someone: Principal, name: str, plane: str
+) -> None:
+    account = f"{rest.group}/providers/Microsoft.Storage/storageAccounts/{name}"
+    rest("PUT", account, {"location": "eastus"}, version="2023-01-01")
+    scores, people = (f"{account}/blobServices/default/containers/{each}" for each in ("scores", "people"))
+    for container in (scores, people):
+        rest("PUT", container, {}, version="2023-01-01")
+        someone.give("Storage Blob Data Reader", container)
+    if plane == "management":
+        assert rest("DELETE", scores, version="2023-01-01")[0] == 200
+    else:
+        url = f"https://{name}.blob.core.windows.net/scores?restype=container"
+        headers = {"x-ms-version": "2023-11-03"}
+        assert call(cloud, "DELETE", url, b"", headers, token=token(cloud, STORAGE)).status == 202
+    assert [each.scope for each in cloud.authorization.of(someone.object_id)] == [people]
 
 
 def test_a_signature_with_a_delegation_key_does_what_its_signer_may(
