@@ -36,13 +36,16 @@ class Records:
         self.run: Any = None
 
     def begin(self, pipeline: str, job_id: str, display_name: str, parameters: Mapping[str, Any]) -> None:
-        """Makes the run's contexts and its execution (``system.Run``), whose metadata has the parameters."""
+        """Makes the run's contexts and its execution (``system.Run``), whose metadata has the parameters.
+
+        The run's context is shown by the job's id: so do the SDK's tables of runs, which are asked for the job with it.
+        """
         now = self._clock.now()
         with self._stores.lock:
             whole = self._store.nodes.get(f"{self._store.name}/contexts/{pipeline}")
             if whole is None:
                 whole = self._context("system.Pipeline", pipeline, pipeline)
-            run = self._context("system.PipelineRun", job_id, display_name)
+            run = self._context("system.PipelineRun", job_id, job_id)
             run.parent_contexts.append(whole.name)
             self.pipeline, self.run = whole, run
             self._execution = self._store.make(

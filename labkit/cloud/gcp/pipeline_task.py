@@ -115,9 +115,9 @@ def outcome(task: Given, gcs: GcsFolder) -> Values:
     told: dict[str, Any] = {}
     if file.is_file():
         try:
-            told = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError:
-            raise CloudError(f"{task.output_file} of the task {task.label} is no JSON.") from None
+            told = json.loads(file.read_text(encoding="utf-8"), parse_constant=_no_number)
+        except ValueError as error:
+            raise CloudError(f"{task.output_file} of the task {task.label} is no JSON: {error}.") from None
     made = Values()
     for name, parameter in task.component.output_parameters.items():
         value = told.get("parameterValues", {}).get(name)
@@ -136,6 +136,14 @@ def outcome(task: Given, gcs: GcsFolder) -> Values:
         written = told.get("artifacts", {}).get(name, {}).get("artifacts", [])
         made.artifacts[name] = [_merged(artifact, each) for each in written] or [artifact]
     return made
+
+
+def _no_number(name: str) -> None:
+    """Refuses Infinity and NaN, which Python writes into JSON and Vertex AI does not read.
+
+    Thresholds of scikit-learn's ``roc_curve`` begin with infinity.
+    """
+    raise ValueError(f"{name} is no number in JSON; log a finite one")
 
 
 def cache_key(component: Component, values: Values) -> str:

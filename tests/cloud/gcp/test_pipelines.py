@@ -45,6 +45,30 @@ def test_parameters_and_artifacts_go_from_task_to_task(world: World) -> None:
     )
 
 
+def test_the_context_of_a_run_is_shown_by_the_jobs_id(world: World) -> None:
+    """The tables of the SDK name runs so, and ``PipelineJob.get`` is given that name."""
+
+    def pipeline() -> None:
+        number(value=1.0)
+
+    done = run(world, pipeline, displayName="monthly")
+    context = world.ok("GET", f"{world.parent}/metadataStores/default/contexts/{done.id}")
+    assert (context["displayName"], done.job["displayName"]) == (done.id, "monthly")
+
+
+def test_a_metric_that_is_no_number_fails_its_task(world: World) -> None:
+    @dsl.component(base_image=IMAGE)
+    def curve(curve: dsl.Output[dsl.ClassificationMetrics]) -> None:
+        curve.log_roc_curve([0.0, 1.0], [0.0, 1.0], [float("inf"), 0.5])
+
+    def pipeline() -> None:
+        curve()
+
+    done = run(world, pipeline)
+    assert done.states == {"curve": "FAILED"}
+    assert "Infinity is no number in JSON; log a finite one" in done.tasks["curve"]["error"]["message"]
+
+
 def test_a_gate_that_refuses_starts_nothing_behind_it(world: World) -> None:
     def pipeline(auc: float, threshold: float = 0.85) -> None:
         measured = number(value=auc)
