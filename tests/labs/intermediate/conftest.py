@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from labkit.labs.task import Work
 from tests.labs.beginner.conftest import DATA, ROOT, customers, empty_clouds, lab_clouds, model_file
+from tests.labs.intermediate.azure_world import World, opened
 
 __all__ = ["customers", "empty_clouds", "lab_clouds", "model_file"]
 SOLVED = ROOT / "solutions" / "intermediate" / "aws"
@@ -20,3 +22,17 @@ def work(tmp_path: Path) -> Work:
     folder = tmp_path / "aws"
     shutil.copytree(SOLVED, folder, ignore=shutil.ignore_patterns("build", "__pycache__"))
     return Work(folder, DATA)
+
+
+@pytest.fixture
+def azure_world(tmp_path: Path) -> Iterator[World]:
+    """A workspace in clouds of its own."""
+    with opened(tmp_path) as world:
+        yield world
+
+
+@pytest.fixture
+def azure_work(tmp_path: Path) -> Work:
+    """The lab's folder with nothing in it."""
+    (tmp_path / "azure" / "build").mkdir(parents=True)
+    return Work(tmp_path / "azure", DATA)
