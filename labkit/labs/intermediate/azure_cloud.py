@@ -163,8 +163,16 @@ class Run:
         return self.properties.get("properties", {}).get("azureml.ScheduleName") == SCHEDULE
 
     def input(self, name: str) -> str:
-        """The value of an input, or the address of its data; ``""`` for none."""
-        return value_of(self.properties, name)
+        """The value of an input, or the address of its data; ``""`` for none.
+
+        A job that was sent as the name of a pipeline component has that one's defaults.
+        """
+        return value_of(self.properties, name) or str((self.defaults.get(name) or {}).get("default") or "")
+
+    @cached_property
+    def defaults(self) -> Mapping[str, Any]:
+        """The inputs of the pipeline component that it names, if it names one."""
+        return component(str(self.properties.get("componentId") or "")).get("inputs") or {}
 
     @cached_property
     def steps(self) -> list[Step]:

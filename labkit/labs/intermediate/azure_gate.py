@@ -85,6 +85,8 @@ def check(_: Work) -> str:
     if not versions:
         raise NotAttempted(f"no component named {COMPONENT} in the workspace", "the pipeline with its gate")
     spec = versions[0]["properties"]["componentSpec"]
+    if not any(node.runs("gate.py") or node.runs("register.py") for node in nodes_of(spec).values()):
+        raise NotAttempted(f"a {COMPONENT} with neither gate.py nor register.py in it", "the pipeline with its gate")
     gate = wired(spec)
     default = (spec.get("inputs") or {}).get(THRESHOLD, {}).get("default")
     if not is_gate(default):
@@ -104,11 +106,15 @@ def is_gate(value: Any) -> bool:
 
 def wired(definition: Mapping[str, Any]) -> Node:
     """The gate of a pipeline; :class:`Wrong` says what is not right with how the nodes are bound to each other."""
+    if not definition.get("jobs") and definition.get("componentId"):
+        definition = azure_cloud.component(str(definition["componentId"]))
     nodes = nodes_of(definition)
     registering = [node for node in nodes.values() if node.runs("register.py")]
     expected = f"a step that registers the model, behind a gate that compares the AUC with {THRESHOLD}"
     if not registering:
-        raise Wrong(f"a pipeline of the steps {', '.join(nodes)}, none of which registers a model", expected, HINT)
+        raise Wrong(
+            f"a pipeline of the steps {', '.join(nodes) or '(none)'}, none of which registers a model", expected, HINT
+        )
     gates = [_gate(node, nodes, expected) for node in registering]
     return gates[0]
 

@@ -163,10 +163,14 @@ class World:
         auc: float = 0.92,
         experiment: str = "churn-monthly",
         schedule: str = "",
+        component: str = "",
         model: bytes = b"a model",
         **inputs: str,
     ) -> Run:
-        """A run as it is when it has got as far as ``status``: ``failed`` in a step, with ``said`` in its log."""
+        """A run as it is when it has got as far as ``status``: ``failed`` in a step, with ``said`` in its log.
+
+        One of a pipeline ``component``'s id names only the ``inputs`` that are given.
+        """
         known = self.cloud.resources.store(Runs, self.here)
         clock, learner = self.cloud.engine.clock, self.cloud.identities.learner
         caller = Caller("azure", learner.object_id, self.cloud.identities.tenant, "")
@@ -177,6 +181,8 @@ class World:
         known.add(made)
         given = {key: {"jobInputType": "literal", "value": value} for key, value in values.items()}
         asked = {"jobType": "Pipeline", "experimentName": experiment, "inputs": given, "jobs": {}}
+        if component:
+            asked |= {"componentId": component, "inputs": {key: given[key] for key in inputs}}
         job = Resource(f"{self.here}/jobs/{made.name}", asked, state=made)
         job.touch(made.created, caller)
         self.cloud.resources.put(job)
@@ -270,8 +276,10 @@ class World:
 
     # -- schedule --------------------------------------------------------------------------------------------------
 
-    def schedule(self, *, settings: Any = None, inputs: Any = None, enabled: bool = True, **trigger: Any) -> None:
-        """The schedule, right but for what is given; ``None`` in the trigger or the inputs leaves a part out."""
+    def schedule(
+        self, *, settings: Any = None, inputs: Any = None, enabled: bool = True, component: str = "", **trigger: Any
+    ) -> None:
+        """The schedule, right but for what is given; ``None`` in the trigger or the settings leaves a part out."""
         self.cluster()
         self.datastore()
         given = {"data": MONTHS, "kind": "forest", "auc_threshold": "0.85"} | (inputs or {})
@@ -279,7 +287,7 @@ class World:
         definition = {
             "jobType": "Pipeline",
             "experimentName": "churn-monthly",
-            "jobs": self.nodes(),
+            **({"componentId": component} if component else {"jobs": self.nodes()}),
             "settings": {key: value for key, value in (chosen | (settings or {})).items() if value is not None},
             "inputs": {
                 name: {"jobInputType": "uri_folder", "uri": value}

@@ -29,6 +29,12 @@ def test_nothing_is_not_attempted(azure_world: World, azure_work: Work) -> None:
         azure_checks.gate(azure_work)
 
 
+def test_the_pipeline_as_it_is_given_is_not_attempted(azure_world: World, azure_work: Work) -> None:
+    azure_world.register_pipeline(gate=None, register=None)
+    with pytest.raises(NotAttempted, match=r"a churn_monthly with neither gate\.py nor register\.py in it"):
+        azure_checks.gate(azure_work)
+
+
 def test_right(azure_world: World, azure_work: Work) -> None:
     azure_world.register_pipeline()
     assert azure_checks.gate(azure_work) == (

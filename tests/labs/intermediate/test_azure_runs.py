@@ -110,6 +110,14 @@ def test_registered_wrong(azure_world: World, run: dict[str, Any], version: dict
     wrong(azure_checks.registered, found)
 
 
+def test_a_run_of_the_component_has_its_defaults(azure_world: World) -> None:
+    azure_world.register_pipeline()
+    component = f"{azure_world.here}/components/churn_monthly/versions/1"
+    azure_world.version(azure_world.run(name="from-the-shell-1", component=component, trees="50"))
+    assert "version 1 of churn-retrained, from a run" in azure_checks.registered(WORK)
+    assert azure_checks.trigger(WORK) == "the job from-the-shell-1 with trees=50"
+
+
 @pytest.mark.parametrize("content", [b"no JSON", b"[]", b'{"auc": null}', b'{"score": 0.9}'])
 def test_registered_without_metrics_is_wrong(azure_world: World, content: bytes) -> None:
     run = azure_world.run()

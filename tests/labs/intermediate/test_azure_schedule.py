@@ -101,6 +101,12 @@ def test_other_jobs_are_wrong(azure_world: World, given: dict[str, Any], found: 
     assert hint in wrong.value.hint
 
 
+def test_a_schedule_of_the_component_is_right(azure_world: World) -> None:
+    azure_world.register_pipeline()
+    azure_world.schedule(component=f"{azure_world.here}/components/churn_monthly/versions/1")
+    assert "which starts churn_monthly" in azure_schedule.schedule(WORK)
+
+
 def test_a_schedule_of_another_pipeline_is_wrong(azure_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = azure_world.nodes(register=None)
     monkeypatch.setattr(azure_world, "nodes", lambda: nodes)
