@@ -287,7 +287,8 @@ PERMISSIONS = {
 
 NOTES = {
     "CreatePipelineJob": "KFP 2; containers run in this environment's Python, which needs the packages asked for; "
-    "limits of memory and processors are kept, not enforced; templates' URIs, keys and networks refuse",
+    "limits of memory and processors are kept, not enforced; Google Cloud Pipeline Components, templates' URIs, keys "
+    "and networks refuse",
     "ListPipelineJobs": "filters by names, states, times and labels",
     "CreateTrainingPipeline": "custom jobs, with the upload of their model; AutoML and managed datasets refuse",
 }

@@ -21,10 +21,17 @@ _SERVED = (
         r"(?:us|europe|asia)-docker\.pkg\.dev/deeplearning-platform-release/gcr\.io/base-cpu[.\w-]*(?::[\w.-]+)?"
     ),
 )
+#: Programs that call Vertex AI for a pipeline: https://cloud.google.com/vertex-ai/docs/pipelines/gcpc-list
+_COMPONENTS = "gcr.io/ml-pipeline/google-cloud-pipeline-components:"
 
 
 def refusal(image: str) -> str:
     """Why code cannot be run in this image here, or ``""``."""
+    if image.startswith(_COMPONENTS):
+        return (
+            f"The local clouds do not run Google Cloud Pipeline Components ({image}), whose programs need a "
+            "google-cloud-aiplatform before version 2: call google.cloud.aiplatform in a component of your own."
+        )
     if any(each.fullmatch(image) for each in _SERVED) or not prebuilt_images.refusal(image):
         return ""
     return (

@@ -99,6 +99,11 @@ def test_images_that_nobody_can_pull_and_keys_are_refused(world: World) -> None:
     status, answer = world("POST", f"{world.parent}/pipelineJobs", body(world, pipelineSpec=spec))
     assert (status, answer["error"]["status"]) == (501, "UNIMPLEMENTED")
     assert "gcr.io/ml-pipeline/gcpc:2.0 is not one that they stand in for" in answer["error"]["message"]
+    components = "gcr.io/ml-pipeline/google-cloud-pipeline-components:2.22.0"
+    spec["deploymentSpec"]["executors"]["exec-number"]["container"]["image"] = components
+    status, answer = world("POST", f"{world.parent}/pipelineJobs", body(world, pipelineSpec=spec))
+    assert (status, answer["error"]["status"]) == (501, "UNIMPLEMENTED")
+    assert f"do not run Google Cloud Pipeline Components ({components})" in answer["error"]["message"]
     status, answer = world("POST", f"{world.parent}/pipelineJobs", body(world, network="projects/1/global/networks/n"))
     assert (status, answer["error"]["status"]) == (501, "UNIMPLEMENTED")
 
