@@ -1,0 +1,174 @@
+"""The checks that look at runs, versions, the schedule and the endpoint, in one project in which everything is done."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas
+import pytest
+
+from labkit.cloud import client
+from labkit.cloud.state import Lab
+from labkit.labs.intermediate import gcp_checks
+from labkit.labs.intermediate.gcp_project import Project
+from labkit.labs.task import NotAttempted, Work, Wrong
+from tests.labs.beginner.conftest import DATA, save_forest
+from tests.labs.intermediate import gcp_world
+from tests.labs.intermediate.gcp_world import gated, job, pipeline, run
+
+WORK: Any = None
+SPEC = pipeline(gated)
+
+
+@pytest.fixture
+def project(lab_clouds: Lab) -> Project:
+    """A project with the pipeline's account and nothing else."""
+    client.control(lab_clouds, "POST", "reset")
+    gcp_world.account()
+    return Project()
+
+
+@pytest.fixture
+def gcp_work(tmp_path: Path) -> Work:
+    (tmp_path / "gcp" / "build").mkdir(parents=True)
+    return Work(tmp_path / "gcp", DATA)
+
+
+def test_refused(project: Project) -> None:
+    with pytest.raises(NotAttempted, match="no run of churn-monthly"):
+        gcp_checks.refused(WORK)
+    run(job(SPEC))
+    with pytest.raises(NotAttempted, match="1 runs of churn-monthly, none of them with kind=linear"):
+        gcp_checks.refused(WORK)
+    run(job(SPEC, kind="linear", auc_threshold=0.5, version="anything"))
+    with pytest.raises(Wrong, match="a run with kind=linear that registered anything"):
+        gcp_checks.refused(WORK)
+    run(job(SPEC, kind="linear", auc_threshold=0.95))
+    with pytest.raises(Wrong, match=r"a run with the threshold 0\.95"):
+        gcp_checks.refused(WORK)
+    run({**job(SPEC, kind="linear"), "serviceAccount": ""})
+    with pytest.raises(Wrong, match="a run as ") as wrong:
+        gcp_checks.refused(WORK)
+    assert "service_account=account" in wrong.value.hint
+    run(job(SPEC, kind="linear"))
+    assert gcp_checks.refused(WORK) == "a run whose gate was not triggered by the AUC 0.800, and nothing registered"
+
+
+def test_refused_by_a_failure_is_wrong(project: Project) -> None:
+    run(job(SPEC, kind="linear", data="gs://broken"))
+    with pytest.raises(Wrong, match="a run with kind=linear that is FAILED"):
+        gcp_checks.refused(WORK)
+
+
+def test_trigger(project: Project) -> None:
+    run(job(SPEC))
+    with pytest.raises(NotAttempted, match="whose id begins with from-the-shell"):
+        gcp_checks.trigger(WORK)
+    run(job(SPEC, data="gs://broken"), "from-the-shell-1")
+    with pytest.raises(Wrong, match="the run from-the-shell-1 that is FAILED"):
+        gcp_checks.trigger(WORK)
+    run({**job(SPEC), "serviceAccount": ""}, "from-the-shell-2")
+    with pytest.raises(Wrong, match="a run as "):
+        gcp_checks.trigger(WORK)
+    run(job(SPEC), "from-the-shell-3")
+    assert gcp_checks.trigger(WORK) == f"a run whose id begins with from-the-shell, as {project.pipeline_account}"
+
+
+def test_failure(project: Project, gcp_work: Work) -> None:
+    file = gcp_work.folder / "build" / "answers.json"
+    with pytest.raises(NotAttempted, match=r"no file gcp/build/answers\.json"):
+        gcp_checks.failure(gcp_work)
+    file.write_text("{}")
+    with pytest.raises(Wrong, match="without step or reason"):
+        gcp_checks.failure(gcp_work)
+    right = {"step": "prepare", "reason": "ValueError: The data has no column churn."}
+    file.write_text(json.dumps(right))
+    with pytest.raises(Wrong, match="no run that failed in a job"):
+        gcp_checks.failure(gcp_work)
+    run(job(SPEC, data="gs://broken"))
+    assert gcp_checks.failure(gcp_work) == (
+        "the task prepare, and what it said: ValueError: The data has no column churn"
+    )
+    for wrong, found in (({"step": "train"}, "the step 'train'"), ({"reason": "it failed"}, "the reason 'it failed'")):
+        file.write_text(json.dumps(right | wrong))
+        with pytest.raises(Wrong, match=found):
+            gcp_checks.failure(gcp_work)
+
+
+def test_schedule_right(project: Project) -> None:
+    gcp_world.schedule(job(gcp_world.uncached(SPEC), data=project.months))
+    assert gcp_checks.schedule(WORK) == "TZ=Europe/Berlin 0 6 1 * *, which starts churn-monthly"
+
+
+def test_schedule_not_attempted(project: Project) -> None:
+    with pytest.raises(NotAttempted, match="no schedule named churn-monthly"):
+        gcp_checks.schedule(WORK)
+
+
+@pytest.mark.parametrize(
+    ("changed", "found"),
+    [
+        ({"cron": "0 6 1 * *"}, "a schedule in the time zone UTC"),
+        ({"cron": "TZ=Europe/Berlin 6 0 1 * *"}, "fires Sunday 01 February 2026 at 00:06"),
+        ({"cron": "TZ=Europe/Berlin 0 6 * * 1"}, "fires Monday 19 January 2026 at 06:00"),
+        ({"maxConcurrentRunCount": "3"}, "up to 3 runs at a time"),
+    ],
+)
+def test_another_time_is_wrong(project: Project, changed: dict[str, Any], found: str) -> None:
+    gcp_world.schedule(job(gcp_world.uncached(SPEC), data=project.months), **changed)
+    with pytest.raises(Wrong, match=found):
+        gcp_checks.schedule(WORK)
+
+
+def test_other_runs_are_wrong(project: Project) -> None:
+    right = job(gcp_world.uncached(SPEC), data=project.months)
+    for described, found in (
+        (job(gcp_world.uncached(SPEC)), "runs with data=gs://mlops-lab-churn-pipeline/history"),
+        ({**right, "serviceAccount": ""}, "a run as "),
+        (job(SPEC, data=project.months), "whose prepare may come from the cache"),
+    ):
+        name = gcp_world.schedule(described)
+        with pytest.raises(Wrong, match=found):
+            gcp_checks.schedule(WORK)
+        gcp_world.done(project.vertex("DELETE", name))
+    name = gcp_world.schedule(right)
+    project.vertex("POST", f"{name}:pause", json={})
+    with pytest.raises(Wrong, match="a schedule that is PAUSED and has never started anything"):
+        gcp_checks.schedule(WORK)
+
+
+def test_registered_and_approved(
+    project: Project, gcp_work: Work, tmp_path: Path, customers: tuple[pandas.DataFrame, pandas.Series]
+) -> None:
+    with pytest.raises(NotAttempted, match="no run of churn-monthly with a forest"):
+        gcp_checks.registered(WORK)
+    with pytest.raises(NotAttempted, match="no endpoint named churn-champion"):
+        gcp_checks.approve(gcp_work)
+    run(job(SPEC, auc_threshold=0.95))
+    with pytest.raises(Wrong, match="a run with a forest that is SUCCEEDED and registered nothing"):
+        gcp_checks.registered(WORK)
+    model = save_forest(customers, 5, tmp_path / "model.joblib")
+    first = gcp_world.version(model)
+    run(job(SPEC, kind="linear", auc_threshold=0.5, version=first))
+    with pytest.raises(Wrong, match=r"of a run with an AUC of 0\.800"):
+        gcp_checks.registered(WORK)
+    second = gcp_world.version(model, "models/two")
+    run(job(SPEC, version=second))
+    assert gcp_checks.registered(WORK) == "version 2 of churn, registered by a run with an AUC of 0.920"
+
+    endpoint = gcp_world.deploy(second)
+    with pytest.raises(Wrong, match="version 2 on it, which has the aliases candidate"):
+        gcp_checks.approve(gcp_work)
+    gcp_world.alias(second, "champion")
+    assert gcp_checks.approve(gcp_work) == (
+        "version 2, the champion, at churn-champion; it answers 20 customers as it should"
+    )
+    other = save_forest(customers, 3, tmp_path / "other.joblib")
+    gcp_world.bucket().blob("models/two/model.joblib").upload_from_filename(str(other))
+    with pytest.raises(Wrong, match="customer"):
+        gcp_checks.approve(gcp_work)
+    gcp_world.delete_endpoint(endpoint)
+    with pytest.raises(NotAttempted, match="no endpoint named churn-champion"):
+        gcp_checks.approve(gcp_work)
