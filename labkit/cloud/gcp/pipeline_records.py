@@ -35,10 +35,10 @@ class Records:
         self.pipeline: Any = None
         self.run: Any = None
 
-    def begin(self, pipeline: str, job_id: str, display_name: str, parameters: Mapping[str, Any]) -> None:
+    def begin(self, pipeline: str, job_id: str, parameters: Mapping[str, Any]) -> None:
         """Makes the run's contexts and its execution (``system.Run``), whose metadata has the parameters.
 
-        The run's context is shown by the job's id: so do the SDK's tables of runs, which are asked for the job with it.
+        Both are shown by the job's id, which the SDK's tables of runs then hold, and with which a job can be got.
         """
         now = self._clock.now()
         with self._stores.lock:
@@ -53,7 +53,7 @@ class Records:
                 now,
                 {f"{INPUT}{name}": value for name, value in parameters.items()},
                 f"{job_id}-run",
-                display_name=display_name,
+                display_name=job_id,
                 schema_title="system.Run",
                 schema_version=_VERSION,
                 state=v1.Execution.State.Value("RUNNING"),

@@ -111,8 +111,7 @@ class PipelineRun:
     # -- the run -----------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        message = self.progress.message
-        self._records.begin(self.pipeline.name, self.id, message.display_name, self._given.parameters)
+        self._records.begin(self.pipeline.name, self.id, self._given.parameters)
         self.progress.enter("RUNNING")
         whole = self.progress.add(self.id, 0)
         self.progress.task(whole, "RUNNING")

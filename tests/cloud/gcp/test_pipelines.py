@@ -45,7 +45,7 @@ def test_parameters_and_artifacts_go_from_task_to_task(world: World) -> None:
     )
 
 
-def test_the_context_of_a_run_is_shown_by_the_jobs_id(world: World) -> None:
+def test_the_records_of_a_run_are_shown_by_the_jobs_id(world: World) -> None:
     """The tables of the SDK name runs so, and ``PipelineJob.get`` is given that name."""
 
     def pipeline() -> None:
@@ -53,7 +53,8 @@ def test_the_context_of_a_run_is_shown_by_the_jobs_id(world: World) -> None:
 
     done = run(world, pipeline, displayName="monthly")
     context = world.ok("GET", f"{world.parent}/metadataStores/default/contexts/{done.id}")
-    assert (context["displayName"], done.job["displayName"]) == (done.id, "monthly")
+    execution = world.ok("GET", f"{world.parent}/metadataStores/default/executions/{done.id}-run")
+    assert (context["displayName"], execution["displayName"], done.job["displayName"]) == (done.id, done.id, "monthly")
 
 
 def test_a_metric_that_is_no_number_fails_its_task(world: World) -> None:
