@@ -31,6 +31,8 @@ from labkit.cloud.engine.access import Caller
 from labkit.cloud.engine.audit import Event
 from labkit.cloud.engine.errors import CloudError, Denied
 
+#: What was brought and taken away, and what could not be, in the run's own files.
+LOG = "system_logs/data_capability/data-capability.log"
 _BLOBS = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs"
 
 
@@ -146,12 +148,12 @@ class Delivery:
             folder.mkdir(parents=True)
             count = jobs_files.download(place, folder)
         except CloudError as error:
-            raise jobs_errors.JobFailed(_denied(error, f"input {name}", uri)) from None
+            raise self._failed(*_denied(error, f"input {name}", uri)) from None
         if not count:
             message = (
                 f"Data for input {name} was not found: {uri} holds no files. ScriptExecution.StreamAccess.NotFound"
             )
-            raise jobs_errors.JobFailed(jobs_errors.data_failed(message, "DataAccessError.NotFound"))
+            raise self._failed(message, "DataAccessError.NotFound")
         files = list(folder.iterdir())
         is_file = len(files) == 1 and files[0].is_file() and place.path.rpartition("/")[2] == files[0].name
         return files[0] if is_file and kind in ("uri_file", "custom_model") else folder
@@ -164,9 +166,16 @@ class Delivery:
                 jobs_files.upload(path, place)
             elif complete:
                 message = f"Output {name} was not written: the command made no file at {path.name}."
-                raise jobs_errors.JobFailed(jobs_errors.data_failed(message, "DataAccessError.NotFound"))
+                raise self._failed(message, "DataAccessError.NotFound")
         except CloudError as error:
-            raise jobs_errors.JobFailed(_denied(error, f"output {name}", uri)) from None
+            raise self._failed(*_denied(error, f"output {name}", uri)) from None
+
+    def _failed(self, message: str, reference: str) -> jobs_errors.JobFailed:
+        """Data that could not be brought or taken away: what the run shows, and its log."""
+        log = jobs_files.Log(jobs_files.below(jobs_files.artifacts(self.cloud, self.workspace.id, self.run.name), LOG))
+        log.write(message)
+        log.flush()
+        return jobs_errors.JobFailed(jobs_errors.data_failed(message, reference))
 
     def _authorize(self, verb: str, uri: str, place: Place) -> None:
         """Sees that the job may, where the datastore does not say it itself with its account's key."""
@@ -214,16 +223,10 @@ class Delivery:
         return store is not None and store.properties["credentials"]["credentialsType"] != "None"
 
 
-def _denied(error: CloudError, what: str, uri: str) -> dict[str, object]:
-    """What a job's run shows when it may not, or cannot, reach its data."""
+def _denied(error: CloudError, what: str, uri: str) -> tuple[str, str]:
+    """Why a job may not, or cannot, reach its data, and the reference of that failure."""
     reason = error.message.partition("\n")[0]
-    message = (
-        f"Failed to access the data of {what}, {uri}: {reason} Error Code: ScriptExecution.StreamAccess.Authentication"
-    )
-    status = getattr(error, "status", 403)
-    if status == 404:
-        message = (
-            f"Failed to access the data of {what}, {uri}: {reason} Error Code: ScriptExecution.StreamAccess.NotFound"
-        )
-        return jobs_errors.data_failed(message, "DataAccessError.NotFound")
-    return jobs_errors.data_failed(message, "DataAccessError.PermissionDenied")
+    missing = getattr(error, "status", 403) == 404
+    code = "ScriptExecution.StreamAccess.NotFound" if missing else "ScriptExecution.StreamAccess.Authentication"
+    message = f"Failed to access the data of {what}, {uri}: {reason} Error Code: {code}"
+    return message, "DataAccessError.NotFound" if missing else "DataAccessError.PermissionDenied"

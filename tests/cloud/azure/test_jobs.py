@@ -143,6 +143,7 @@ def test_data_that_is_not_there(jobs: Jobs) -> None:
     run = jobs.ended(jobs.command("ls ${{inputs.d}}", inputs={"d": given}), "Failed")
     assert run.error is not None
     assert "ScriptExecution.StreamAccess.NotFound" in run.error["message"]
+    assert "ScriptExecution.StreamAccess.NotFound" in jobs.log(run, "system_logs/data_capability/data-capability.log")
 
 
 def test_an_address_for_a_command_that_reads_it_itself(jobs: Jobs) -> None:
@@ -360,6 +361,7 @@ def test_data_without_credentials_is_read_as_the_job(jobs: Jobs) -> None:
     run = theirs.ended(theirs.command("cat ${{inputs.d}}", inputs=given, environmentId=environment), "Failed")
     assert f"the job's identity with object id '{stranger.object_id}' is not authorized" in failure(run)
     assert "ScriptExecution.StreamAccess.Authentication" in failure(run)
+    assert "is not authorized" in theirs.log(run, "system_logs/data_capability/data-capability.log")
     storage = jobs.cloud.resources.require(jobs.rest.workspace).properties["storageAccount"]
     stranger.give("Storage Blob Data Reader", storage)
     run = theirs.ended(theirs.command("cat ${{inputs.d}}", inputs=given, environmentId=environment))
