@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from labkit.labs import trials
 from labkit.labs.beginner import churn
+from labkit.labs.phrases import counted as counted
 from labkit.labs.policy import Policy, allows, as_list, covers, grants, statements
 from labkit.labs.task import NotAttempted, Unfinished, Work, Wrong
 from labkit.labs.trials import Trial
@@ -514,11 +515,3 @@ def cleanup(_: Work) -> str:
     if not calls["Metrics"]:
         raise NotAttempted(f"no trace of calls to an endpoint {ENDPOINT}", "one that was used and then deleted")
     return "no endpoint, configuration, model, bucket, role, policy or log group of this lab left"
-
-
-def counted(kind: str, there: list[str], most: int = 3) -> str:
-    """Names of one kind as a phrase: ``the bucket b``, ``5 models (a, b, c, ...)``."""
-    if len(there) == 1:
-        return f"the {kind} {there[0]}"
-    several = f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
-    return f"{len(there)} {several} ({', '.join(there[:most])}{', ...' if len(there) > most else ''})"

@@ -6,7 +6,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from labkit.labs.beginner.aws_checks import client, code, counted, everything, names_of, role_policies
+from labkit.labs.beginner.aws_checks import client, code, everything, names_of, role_policies
 from labkit.labs.intermediate import aws_cloud
 from labkit.labs.intermediate.aws_cloud import (
     ENDPOINT,
@@ -19,6 +19,7 @@ from labkit.labs.intermediate.aws_cloud import (
     role_arn,
     sagemaker_arn,
 )
+from labkit.labs.phrases import counted
 from labkit.labs.policy import allows, as_list, covers, grants, statements
 from labkit.labs.task import NotAttempted, Work, Wrong
 

@@ -26,6 +26,7 @@ from labkit.labs.intermediate.azure_cloud import (
     endpoint_name,
     identity_id,
 )
+from labkit.labs.phrases import counted
 from labkit.labs.task import NotAttempted, Work, Wrong
 from labkit.labs.trials import Trial
 
@@ -141,9 +142,9 @@ def leftovers() -> dict[str, list[str]]:
         "endpoint": [endpoint_name()] if resource(f"{here}/onlineEndpoints/{endpoint_name()}") else [],
         "cluster": [name for name in clusters if resource(f"{here}/computes/{name}")],
         "schedule": [SCHEDULE] if azure_cloud.schedule() else [],
-        "version that is not archived": [f"{MODEL}:{each.number}" for each in azure_cloud.model_versions()],
-        "component that is not archived": _active("components", COMPONENT),
-        "environment that is not archived": _active("environments", ENVIRONMENT),
+        "version": [f"{MODEL}:{each.number}" for each in azure_cloud.model_versions()],
+        "component version": _active("components", COMPONENT),
+        "environment version": _active("environments", ENVIRONMENT),
         "datastore": [DATASTORE] if resource(f"{here}/datastores/{DATASTORE}") else [],
         "container": [CONTAINER] if resource(container_id(), STORAGE_API) else [],
         "role": [ROLE] if _custom_role() else [],
@@ -159,12 +160,18 @@ def _active(kind: str, name: str) -> list[str]:
 def cleanup(_: Work) -> str:
     """Nothing of the lab is left, and there was something once."""
     kept = leftovers()
-    expected = "a workspace as empty as before the lab; jobs alone stay, as its history"
+    expected = "a workspace as empty as before the lab: versions archived, and jobs alone left as its history"
     ran = azure_cloud.pipeline_runs()
     if kept:
-        untouched = not ran or {"endpoint", "cluster", "schedule", "container", "role", "identity"} <= kept.keys()
-        found = ", ".join(f"the {kind} {name}" for kind, there in kept.items() for name in there)
-        raise (NotAttempted if untouched else Wrong)(f"{found} still there", expected)
+        deployed = any(version.stage == "Production" for version in azure_cloud.model_versions())
+        untouched = ("endpoint" in kept or not deployed) and {
+            "cluster",
+            "datastore",
+            "container",
+            "identity",
+        } <= kept.keys()
+        found = "; ".join(counted(kind, there) for kind, there in kept.items())
+        raise (NotAttempted if untouched else Wrong)(f"still there: {found}", expected)
     if not ran:
         raise NotAttempted("no trace of a run of the pipeline", "one that ran and was then deleted")
     return "no endpoint, cluster, schedule, asset, datastore, container, role or identity of this lab left"

@@ -34,8 +34,8 @@ def check_evaluation(work: Work, layout: Sequence[str], auc_at: str, curve_at: s
     answer = churn.probe(work, str(file), str(work.data / "churn.csv"), *layout, program=PROBE)
     if "error" in answer:
         if "'metrics' is not defined" in answer["error"]:
-            raise NotAttempted(f"a {shown(work, file)} that makes no metrics", expected)
-        raise Wrong(f"a {shown(work, file)} that fails ({answer['error']})", expected)
+            raise NotAttempted(f"that {shown(work, file)} makes no metrics", expected)
+        raise Wrong(f"that {shown(work, file)} fails ({answer['error']})", expected)
     if answer["text"] is None:
         raise Wrong(f"no metrics.json in the folder that --{layout[2]} names after {shown(work, file)} ran", expected)
     try:
@@ -115,7 +115,7 @@ def explanation(work: Work, expected: str) -> tuple[str, str]:
         answers = json.loads(file.read_text())
         return str(answers["step"]), " ".join(str(answers["reason"]).split())
     except (ValueError, KeyError, TypeError):
-        raise Wrong(f"a {shown(work, file)} without step or reason", expected) from None
+        raise Wrong(f"the file {shown(work, file)} without step or reason", expected) from None
 
 
 def check_reason(reason: str, lines: Sequence[str], log: str, hint: str) -> str:

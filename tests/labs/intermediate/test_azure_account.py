@@ -168,17 +168,19 @@ def test_what_is_left_is_listed_and_then_nothing_is(azure_world: World) -> None:
     world.schedule()
     world.cluster("churn-cheap")
     world.register_pipeline()
-    with pytest.raises(NotAttempted, match=r"the cluster churn-cluster, .* the identity churn-pipeline still there"):
+    with pytest.raises(NotAttempted, match=r"still there: 2 clusters \(churn-cluster, churn-cheap\); the schedule .*"):
         azure_account.cleanup(WORK)
-    world.version(world.run())
+    world.version(world.run(), stage="Production")
+    with pytest.raises(Wrong, match="still there: 2 clusters"):
+        azure_account.cleanup(WORK)
     world.online.make()
     assert list(azure_account.leftovers()) == [
         "endpoint",
         "cluster",
         "schedule",
-        "version that is not archived",
-        "component that is not archived",
-        "environment that is not archived",
+        "version",
+        "component version",
+        "environment version",
         "datastore",
         "container",
         "role",
@@ -191,13 +193,15 @@ def test_what_is_left_is_listed_and_then_nothing_is(azure_world: World) -> None:
     for path in ("schedules/churn-monthly", "computes/churn-cluster", "computes/churn-cheap"):
         world.online.done("DELETE", f"{here}/{path}")
     with pytest.raises(
-        Wrong, match=r"the version that is not archived churn-retrained:1, the component .*churn_monthly:1"
+        Wrong, match="the version churn-retrained:1; the component version churn_monthly:1; the environment version"
     ):
         azure_account.cleanup(WORK)
     for each in ("models/churn-retrained", "components/churn_monthly", "environments/churn-pipeline"):
         world.put(f"{each}/versions/1", {"isArchived": True})
     world.online.done("DELETE", world.online.path)
-    with pytest.raises(Wrong, match=r"the datastore churn_pipeline, the container .* still there"):
+    with pytest.raises(
+        Wrong, match="still there: the datastore churn_pipeline; the container churn-pipeline; the role"
+    ):
         azure_account.cleanup(WORK)
     assert world.rest("DELETE", f"{here}/datastores/churn_pipeline")[0] == 200
     assert world.rest("DELETE", world.container, version="2023-01-01")[0] in (200, 202)

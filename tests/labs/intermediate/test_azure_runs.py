@@ -43,6 +43,7 @@ def test_refused(azure_world: World) -> None:
     ("run", "found", "hint"),
     [
         ({}, "with kind=linear that is Completed", ""),
+        ({"auc_threshold": "0.5"}, r"a run with the threshold 0\.5", "leave auc_threshold"),
         ({"failed": "gate", "auc_threshold": "0.95"}, r"a run with the threshold 0\.95", "leave auc_threshold"),
         ({"failed": "gate", "auc_threshold": "high"}, "a run with the threshold nan", "leave auc_threshold"),
         (
@@ -53,7 +54,7 @@ def test_refused(azure_world: World) -> None:
         ({"status": "Canceled"}, "that is Canceled", ""),
         ({"status": "NotStarted"}, "that is NotStarted", "wait for its end"),
     ],
-    ids=["passed", "threshold", "no-number", "elsewhere", "canceled", "not-yet"],
+    ids=["passed", "low", "threshold", "no-number", "elsewhere", "canceled", "not-yet"],
 )
 def test_refused_wrong(azure_world: World, run: dict[str, Any], found: str, hint: str) -> None:
     azure_world.run("linear", **run)
@@ -182,4 +183,4 @@ def test_failure(azure_world: World, azure_work: Work) -> None:
 )
 def test_failure_in_other_shapes_is_wrong(azure_world: World, azure_work: Work, text: str) -> None:
     (azure_work.folder / "build" / "answers.json").write_text(text)
-    wrong(azure_checks.failure, r"a azure/build/answers\.json without step or reason", azure_work)
+    wrong(azure_checks.failure, r"the file azure/build/answers\.json without step or reason", azure_work)
