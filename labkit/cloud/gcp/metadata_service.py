@@ -6,11 +6,12 @@ https://cloud.google.com/vertex-ai/docs/reference/rpc/google.cloud.aiplatform.v1
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from labkit.cloud.gcp import metadata_filters, paging, schema
-from labkit.cloud.gcp.errors import GcpError, invalid
+from labkit.cloud.gcp.errors import GcpError, invalid, refusal
 from labkit.cloud.gcp.metadata_store import COLLECTIONS, MetadataStore, MetadataStores
 from labkit.cloud.gcp.vertex_names import copy_of, mask_paths, numbered, stamp, take_field, v1
 
@@ -20,24 +21,38 @@ if TYPE_CHECKING:
     Function = Callable[[Call, Any], Any]
 
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,126}[a-z0-9]|[a-z0-9]")
+_STORE_ID = re.compile(r"[a-z0-9-]{4,128}")
 _MUTABLE = {"display_name", "description", "labels", "metadata", "schema_title", "schema_version", "state", "uri"}
 #: How far an artifact's lineage is followed where the request does not say.
 _HOPS = 100
 
 
 def create_metadata_store(call: Call, request: Any) -> Any:
-    """Makes a store; only ``default`` may be made, as in Vertex AI. Long-running."""
-    identifier = request.metadata_store_id or "default"
-    if identifier != "default":
+    """Makes a store, ``default`` or another. Long-running."""
+    identifier = request.metadata_store_id or str(uuid.uuid4())
+    if not _STORE_ID.fullmatch(identifier):
         raise invalid(
-            "Only the default MetadataStore may be created: metadata_store_id 'default'.", "metadata_store_id"
+            f"metadata_store_id {identifier!r} is not valid: it has 4 to 128 characters, of a-z, 0-9 and -.",
+            "metadata_store_id",
         )
-    stores, name = call.store(MetadataStores), f"{call.parent}/metadataStores/default"
+    for field in ("encryption_spec", "dataplex_config"):
+        if request.metadata_store.HasField(field):
+            raise refusal(f"metadata stores with {field}")
+    stores, name = call.store(MetadataStores), f"{call.parent}/metadataStores/{identifier}"
     with stores.lock:
         if name in stores.stores:
             raise GcpError("ALREADY_EXISTS", f"The MetadataStore {name} already exists.")
-        made = stores.default(call.parent, call.engine.clock.now())
+        made = stores.add(name, call.engine.clock.now())
+        made.message.description = request.metadata_store.description
     return call.operation(lambda: made.message, below=name)
+
+
+def delete_metadata_store(call: Call, request: Any) -> Any:
+    """Removes a store and all that is in it. Long-running."""
+    stores, name = call.store(MetadataStores), numbered(call, request.name)
+    with stores.lock:
+        del stores.stores[stores.require(name).name]
+    return call.operation(lambda: None, below=name)
 
 
 def get_metadata_store(call: Call, request: Any) -> Any:
@@ -270,6 +285,7 @@ def _in_store(call: Call, name: str, work: Callable[[MetadataStore], Any]) -> An
 
 METHODS: dict[str, Function] = {
     "CreateMetadataStore": create_metadata_store,
+    "DeleteMetadataStore": delete_metadata_store,
     "GetMetadataStore": get_metadata_store,
     "ListMetadataStores": list_metadata_stores,
     "AddContextArtifactsAndExecutions": add_context_artifacts_and_executions,
@@ -297,6 +313,7 @@ PERMISSIONS = {
 }
 
 NOTES = {
+    "CreateMetadataStore": "without keys and Dataplex",
     "ListArtifacts": "filters by the documented fields, metadata.KEY.number_value and in_context()",
     "QueryArtifactLineageSubgraph": "max_hops counts executions; filters refuse",
 }

@@ -36,8 +36,11 @@ class MetadataStores:
     def default(self, parent: str, now: datetime) -> MetadataStore:
         """The store that pipelines write to; it is made when the first needs it."""
         name = f"{parent}/metadataStores/default"
-        if name not in self.stores:
-            self.stores[name] = MetadataStore(name, now)
+        return self.stores.get(name) or self.add(name, now)
+
+    def add(self, name: str, now: datetime) -> MetadataStore:
+        """A new store."""
+        self.stores[name] = MetadataStore(name, now)
         return self.stores[name]
 
 

@@ -23,13 +23,32 @@ def store(world: World) -> str:
     return f"projects/{world.number}/locations/{world.region}/metadataStores/default"
 
 
-def test_a_store_is_made_once_and_only_the_default_one(world: World) -> None:
+def test_a_store_is_made_once(world: World) -> None:
     assert world.ok("GET", store(world))["name"] == store(world)
     assert world.error("POST", f"{world.parent}/metadataStores?metadataStoreId=default", {})[0] == "ALREADY_EXISTS"
-    assert world.error("POST", f"{world.parent}/metadataStores?metadataStoreId=own", {})[0] == "INVALID_ARGUMENT"
+    code, said = world.error("POST", f"{world.parent}/metadataStores?metadataStoreId=one", {})
+    assert (code, "it has 4 to 128 characters" in said) == ("INVALID_ARGUMENT", True)
+    keys = {"encryptionSpec": {"kmsKeyName": "k"}}
+    code, said = world.error("POST", f"{world.parent}/metadataStores?metadataStoreId=keys", keys)
+    assert (code, "metadata stores with encryption_spec" in said) == ("UNIMPLEMENTED", True)
     other = World(world.cloud, "mlops-without")
     assert world.error("GET", f"{other.parent}/metadataStores/default")[0] == "NOT_FOUND"
     assert world.error("POST", f"{other.parent}/metadataStores/default/contexts", {})[0] == "NOT_FOUND"
+
+
+def test_a_store_of_its_own_is_deleted_with_what_is_in_it(world: World) -> None:
+    made = world.done("POST", f"{world.parent}/metadataStores?metadataStoreId=trials-1", {"description": "mine"})
+    assert (made["name"], made["description"]) == (store(world).replace("default", "trials-1"), "mine")
+    unnamed = world.done("POST", f"{world.parent}/metadataStores", {})
+    assert len(unnamed["name"].rpartition("/")[2]) == 36
+    listed = world.ok("GET", f"{world.parent}/metadataStores")["metadataStores"]
+    assert {each["name"] for each in listed} == {store(world), made["name"], unnamed["name"]}
+    artifact = world.ok("POST", f"{made['name']}/artifacts?artifactId=a1", {})["name"]
+    assert artifact == f"{made['name']}/artifacts/a1"
+    assert "artifacts" not in world.ok("GET", f"{store(world)}/artifacts")
+    world.done("DELETE", made["name"])
+    assert world.error("GET", artifact)[0] == "NOT_FOUND"
+    assert world.error("DELETE", made["name"])[0] == "NOT_FOUND"
 
 
 def test_an_artifact_is_made_found_changed_and_deleted(world: World) -> None:
