@@ -37,8 +37,8 @@ THRESHOLD = "auc_threshold"
 IDENTITIES_API, STORAGE_API = "2023-01-31", "2023-01-01"
 #: The version of Blob storage's interface.
 BLOB_API = {"x-ms-version": "2023-11-03"}
-#: Where a step's own words are, among the files of its run.
-LOG = "user_logs/std_log.txt"
+#: Where a step's own words are, among the files of its run; and those of who brings it its data.
+LOG, DATA_LOG = "user_logs/std_log.txt", "system_logs/data_capability/data-capability.log"
 #: Statuses of a job that has ended otherwise than well.
 FAILED = ("Failed", "Canceled", "CancelRequested", "NotResponding")
 
@@ -128,9 +128,9 @@ class Step:
 
     @cached_property
     def log_lines(self) -> list[str]:
-        """What it wrote, without empty lines."""
+        """What it wrote, without empty lines; if it never began, what was said of its data."""
         details = services("GET", f"/history/v1.0{{ws}}/runs/{self.described['runId']}/details")
-        address = details["logFiles"].get(LOG)
+        address = details["logFiles"].get(LOG) or details["logFiles"].get(DATA_LOG)
         if address is None:
             return []
         answer = requests.get(address, timeout=PATIENCE)

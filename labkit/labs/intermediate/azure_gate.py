@@ -22,7 +22,7 @@ from labkit.labs.azure_rest import resource
 from labkit.labs.beginner import churn
 from labkit.labs.beginner.churn import GATE, quoted
 from labkit.labs.intermediate import azure_cloud
-from labkit.labs.intermediate.azure_cloud import COMPONENT, THRESHOLD
+from labkit.labs.intermediate.azure_cloud import COMPONENT, MODEL, THRESHOLD
 from labkit.labs.task import NotAttempted, Work, Wrong
 
 HINT = "a step waits for what it reads: the step that registers takes gate.outputs.passed, not evaluate.outputs.report"
@@ -137,6 +137,11 @@ def _gate(registering: Node, nodes: Mapping[str, Node], expected: str) -> Node:
             f"a gate that compares with {literal} and not with the pipeline's input {THRESHOLD}",
             expected,
             f"threshold={THRESHOLD}: a number in its place would hold for every run",
+        )
+    name = registering.inputs.get("name", MODEL)
+    if source(name) is None and name != MODEL:
+        raise Wrong(
+            f"the step {registering.name}, which registers versions of {name}", f"of {MODEL}", "name=model_name"
         )
     measured = {each for each in measuring.sources.values() if each and each[0] in nodes}
     if not measured & set(registering.sources.values()):

@@ -15,6 +15,7 @@ from labkit.labs.beginner.churn import quoted, shown
 from labkit.labs.task import NotAttempted, Work, Wrong
 
 PROBE = Path(__file__).with_name("probe.py")
+TO_LIST = "roc_curve(left, scores) returns both as arrays; .tolist() makes a list of each"
 #: When the pipeline runs by itself: on the first of each month at this hour, by the clocks in this place.
 ZONE, HOUR = "Europe/Berlin", 6
 #: From when on a schedule is looked at that has no beginning of its own.
@@ -35,7 +36,7 @@ def check_evaluation(work: Work, layout: Sequence[str], auc_at: str, curve_at: s
     if "error" in answer:
         if "'metrics' is not defined" in answer["error"]:
             raise NotAttempted(f"that {shown(work, file)} makes no metrics", expected)
-        raise Wrong(f"that {shown(work, file)} fails ({answer['error']})", expected)
+        raise Wrong(f"that {shown(work, file)} fails ({answer['error']})", expected, _hint(answer["error"]))
     if answer["text"] is None:
         raise Wrong(f"no metrics.json in the folder that --{layout[2]} names after {shown(work, file)} ran", expected)
     try:
@@ -53,9 +54,13 @@ def check_evaluation(work: Work, layout: Sequence[str], auc_at: str, curve_at: s
         raise Wrong(
             "no curve in metrics.json",
             "false_positive_rates and true_positive_rates, lists of the same length",
-            "roc_curve(left, scores) returns both as arrays; .tolist() makes a list of each",
+            TO_LIST,
         )
     return f"an evaluate.py that finds the AUC of {auc:.3f} of a model that it has never seen, and its curve"
+
+
+def _hint(error: str) -> str:
+    return TO_LIST if "not JSON serializable" in error else ""
 
 
 def _at(found: Any, path: str) -> Any:

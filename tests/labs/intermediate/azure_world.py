@@ -107,16 +107,14 @@ class World:
                 COMMAND, {"report": FOLDER, "threshold": {"type": "number"}}, {"passed": FOLDER}, gate=GATE
             ),
             "register": self.component(
-                "python register.py", {"model": {"type": "custom_model"}, "passed": FOLDER}, {}, is_deterministic=False
+                "python register.py", {"model": {"type": "custom_model"}, "passed": FOLDER, "name": LITERAL}, {}
             ),
         }
 
-    def component(
-        self, command: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any], gate: str = "", **more: Any
-    ) -> str:
+    def component(self, command: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any], gate: str = "") -> str:
         scripts = {"gate": gate} if gate else {}
         code = self.jobs.code(**scripts) if scripts else ""
-        return self.jobs.component(command, code, inputs=dict(inputs), outputs=dict(outputs), **more)
+        return self.jobs.component(command, code, inputs=dict(inputs), outputs=dict(outputs))
 
     def nodes(self, **changed: Any) -> dict[str, Any]:
         """The pipeline's steps as they should be, but for those that are ``changed``; None leaves one out."""
@@ -136,6 +134,7 @@ class World:
                 made["register"],
                 model="${{parent.jobs.train.outputs.model}}",
                 passed="${{parent.jobs.gate.outputs.passed}}",
+                name="churn-retrained",
             ),
         }
         return {name: node for name, node in (right | changed).items() if node is not None}

@@ -52,3 +52,10 @@ def test_wrong(azure_work: Work, script: Path, old: str, new: str, found: str) -
     script.write_text(script.read_text().replace(old, new))
     with pytest.raises(Wrong, match=found):
         azure_checks.evaluate(azure_work)
+
+
+def test_arrays_in_place_of_lists_are_wrong(azure_work: Work, script: Path) -> None:
+    script.write_text(script.read_text().replace("true_positives.tolist()", "true_positives"))
+    with pytest.raises(Wrong, match=r"fails .*not JSON serializable") as wrong:
+        azure_checks.evaluate(azure_work)
+    assert ".tolist() makes a list" in wrong.value.hint

@@ -24,6 +24,13 @@ def gate_of(world: World, script: str = GATE, command: str = COMMAND, **inputs: 
     return step(made, **({"report": REPORT, "threshold": THRESHOLD} | inputs))
 
 
+def register_of(world: World, **inputs: Any) -> dict[str, Any]:
+    """A step that registers, bound to other things."""
+    return step(
+        world.components["register"], **({"model": MODEL, "passed": PASSED, "name": "churn-retrained"} | inputs)
+    )
+
+
 def test_nothing_is_not_attempted(azure_world: World, azure_work: Work) -> None:
     with pytest.raises(NotAttempted, match="no component named churn_monthly"):
         azure_checks.gate(azure_work)
@@ -62,13 +69,11 @@ def test_the_newest_version_counts(azure_world: World, azure_work: Work) -> None
     [
         (lambda world: {"register": None}, "steps prepare, train, evaluate, gate, none of which registers"),
         (
-            lambda world: {"register": step(world.components["register"], model=MODEL, passed=REPORT)},
+            lambda world: {"register": register_of(world, passed=REPORT)},
             "the step register beside the gate, not behind it",
         ),
         (
-            lambda world: {
-                "again": step(world.components["register"], model=MODEL, passed=REPORT),
-            },
+            lambda world: {"again": register_of(world, passed=REPORT)},
             "the step again beside the gate",
         ),
         (lambda world: {"gate": gate_of(world, threshold="0.85")}, "that compares with 0.85 and not with the pipeline"),
@@ -79,11 +84,13 @@ def test_the_newest_version_counts(azure_world: World, azure_work: Work) -> None
         (
             lambda world: {
                 "second": step(world.components["train"], table=TABLE, kind="x"),
-                "register": step(
-                    world.components["register"], model="${{parent.jobs.second.outputs.model}}", passed=PASSED
-                ),
+                "register": register_of(world, model="${{parent.jobs.second.outputs.model}}"),
             },
             "takes another model than the one that evaluate measures",
+        ),
+        (
+            lambda world: {"register": register_of(world, name="churn")},
+            "the step register, which registers versions of churn",
         ),
         (lambda world: {"threshold": 0.5}, r"the default 0\.5 for it"),
         (lambda world: {"threshold": None}, "no default for it"),
@@ -111,6 +118,7 @@ def test_the_newest_version_counts(azure_world: World, azure_work: Work) -> None
         "literal",
         "report",
         "other-model",
+        "other-name",
         "default",
         "no-default",
         "at-least",

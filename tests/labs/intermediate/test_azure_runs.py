@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from labkit.cloud.azure import jobs_files
 from labkit.labs.intermediate import azure_checks
 from labkit.labs.task import NotAttempted, Work, Wrong
 from tests.labs.intermediate.azure_world import World
@@ -59,6 +60,25 @@ def test_refused(azure_world: World) -> None:
 def test_refused_wrong(azure_world: World, run: dict[str, Any], found: str, hint: str) -> None:
     azure_world.run("linear", **run)
     assert hint in wrong(azure_checks.refused, found).hint
+
+
+def test_refused_after_another_threshold_and_not_yet_at_its_end_is_wrong(azure_world: World) -> None:
+    azure_world.run("linear", failed="gate", said=TOO_LOW, auc_threshold="0.9")
+    run = azure_world.run("linear", failed="gate", said=TOO_LOW)
+    run.status = "Running"
+    azure_world.run("linear", failed="gate", said=TOO_LOW, auc_threshold="0.95")
+    assert "finished(refused)" in wrong(azure_checks.refused, "with kind=linear that is Running").hint
+
+
+def test_refused_without_a_log_says_what_was_said_of_its_data(azure_world: World) -> None:
+    run = azure_world.run("linear", failed="prepare", said="")
+    folder = jobs_files.artifacts(azure_world.cloud, azure_world.here, azure_world.jobs.steps(run)["prepare"].name)
+    place = jobs_files.below(folder, "user_logs/std_log.txt")
+    del place.account.containers[place.container].blobs[place.path]
+    wrong(azure_checks.refused, r"failed in the step prepare \(without a word\)")
+    log = "system_logs/data_capability/data-capability.log"
+    jobs_files.put(jobs_files.below(folder, log), [b"The identity may not read the data.\n"])
+    wrong(azure_checks.refused, r"failed in the step prepare \(The identity may not read the data\)")
 
 
 def test_refused_beside_the_gate_is_wrong(azure_world: World) -> None:
