@@ -28,7 +28,7 @@ _HOPS = 100
 
 
 def create_metadata_store(call: Call, request: Any) -> Any:
-    """Makes a store, ``default`` or another. Long-running."""
+    """Makes a store, ``default`` or another. Long-running; its response has the name only, as Vertex AI's has."""
     identifier = request.metadata_store_id or str(uuid.uuid4())
     if not _STORE_ID.fullmatch(identifier):
         raise invalid(
@@ -44,7 +44,7 @@ def create_metadata_store(call: Call, request: Any) -> Any:
             raise GcpError("ALREADY_EXISTS", f"The MetadataStore {name} already exists.")
         made = stores.add(name, call.engine.clock.now())
         made.message.description = request.metadata_store.description
-    return call.operation(lambda: made.message, below=name)
+    return call.operation(lambda: v1.MetadataStore(name=name), below=name)
 
 
 def delete_metadata_store(call: Call, request: Any) -> Any:
