@@ -23,7 +23,7 @@ test: setup lint  ## runs every test: units, contracts, browser, and all solved 
 	$(RUN) labkit release --check
 	$(RUN) pytest -n 2 --dist loadscope
 	$(RUN) labkit run
-	$(RUN) labkit exec --fresh -- $(RUN) pytest --nbval --nbval-sanitize-with tests/nbval.cfg solutions
+	$(RUN) pytest -n 2 --dist loadfile -p tests.fresh_clouds --nbval --nbval-sanitize-with tests/nbval.cfg solutions
 
 lint: setup  ## checks style, types and pins
 	$(RUN) ruff check

@@ -170,7 +170,7 @@ def doctor(_: Options) -> int:
 def run(options: Options) -> int:
     from labkit import running
 
-    runs = running.run(options.labs, store=options.store)
+    runs = running.run(options.labs, store=options.store, at_once=options.at_once)
     print(running.summary(runs))
     return 1 if any(each.failure for each in runs) else 0
 
@@ -245,6 +245,12 @@ def duration(text: str) -> timedelta:
         raise argparse.ArgumentTypeError(error.message) from None
 
 
+def _at_least_one(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
 @dataclass(frozen=True)
 class Command:
     """One command: ``run`` does it, ``options`` declares what it takes."""
@@ -283,6 +289,12 @@ def _clock_options(each: argparse.ArgumentParser) -> None:
 def _run_options(each: argparse.ArgumentParser) -> None:
     each.add_argument("labs", nargs="*", metavar="LAB", help="a lab, or a level with all its labs; all unless given")
     each.add_argument("--store", action="store_true", help="keep the outputs in the solved notebooks")
+    each.add_argument(
+        "--at-once",
+        type=_at_least_one,
+        metavar="N",
+        help="how many run at the same time; as many as there are processors unless given",
+    )
 
 
 def _check_options(each: argparse.ArgumentParser) -> None:

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -37,11 +39,12 @@ class Run:
     failure: str = ""
 
 
-def run(prefixes: Sequence[str] = (), store: bool = False, root: Path = ROOT) -> list[Run]:
+def run(prefixes: Sequence[str] = (), store: bool = False, root: Path = ROOT, at_once: int | None = None) -> list[Run]:
     """Executes the solved notebooks at or below the prefixes, each on fresh clouds, with progress on standard error.
 
     Each runs in a copy of its folder, so that nothing under ``solutions/`` changes; with ``store`` the outputs of those
-    that succeed are written back there. Raises :class:`LabError` for a prefix without a lab.
+    that succeed are written back there. ``at_once`` run at the same time, as many as there are processors unless given:
+    most of a lab is waiting for the clouds. Raises :class:`LabError` for a prefix without a lab.
     """
     try:
         chosen = labs.matching(prefixes)
@@ -50,7 +53,28 @@ def run(prefixes: Sequence[str] = (), store: bool = False, root: Path = ROOT) ->
     # Its imports go on while the first notebook's clouds are started.
     with contextlib.suppress(warm.NoFork):
         warm.start(os.environ)
-    return [_run_one(name, store, root) for name in chosen]
+    at_once = min(at_once or os.cpu_count() or 1, len(chosen))
+    if at_once == 1:
+        return [_run_one(name, store, root) for name in chosen]
+    done = {}
+    with multiprocessing.get_context("spawn").Pool(at_once, _end_in_order) as workers:
+        # In the order in which they end; each worker takes the next lab when it is done with one.
+        for each in workers.imap_unordered(_run_quietly, [(name, store, root) for name in chosen]):
+            done[each.lab] = each
+            outcome = "failed" if each.failure else "passed"
+            print(f"{each.lab}: {outcome} in {each.seconds:.1f} s", file=sys.stderr, flush=True)
+    return [done[name] for name in chosen]
+
+
+def _end_in_order() -> None:
+    """Lets a worker that is told to end take its clouds and folder with it; an interrupt is for the one that started
+    it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+
+
+def _run_quietly(what: tuple[str, bool, Path]) -> Run:
+    return _run_one(*what, progress=False)
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -120,7 +144,7 @@ def done(results: Sequence[Result]) -> bool:
     return all(each.right for each in results if not each.task.after_cleanup)
 
 
-def _run_one(name: str, store: bool, root: Path) -> Run:
+def _run_one(name: str, store: bool, root: Path, progress: bool = True) -> Run:
     import nbformat
 
     solved = root / "solutions" / f"{name}.ipynb"
@@ -131,13 +155,13 @@ def _run_one(name: str, store: bool, root: Path) -> Run:
         copy = Path(scratch) / solved.relative_to(root / "solutions")
         shutil.copytree(solved.parent, copy.parent, ignore=shutil.ignore_patterns("build", "__pycache__", ".ipynb*"))
         with _environment(environment.inside(lab, os.environ)):
-            failure = _execute(name, copy)
+            failure = _execute(name, copy, progress)
         if not failure and store:
             keep_outputs(nbformat.read(copy, as_version=4), solved)
     return Run(name, cells, time.monotonic() - start, failure)
 
 
-def _execute(name: str, notebook: Path) -> str:
+def _execute(name: str, notebook: Path, progress: bool) -> str:
     """Executes a notebook in place; returns "" or what went wrong in which cell."""
     import papermill
     from jupyter_client.kernelspec import NoSuchKernel
@@ -148,7 +172,8 @@ def _execute(name: str, notebook: Path) -> str:
             notebook,
             notebook,
             cwd=notebook.parent,
-            progress_bar={"desc": name, "file": sys.stderr, "mininterval": 0.5 if sys.stderr.isatty() else 5.0},
+            progress_bar=progress
+            and {"desc": name, "file": sys.stderr, "mininterval": 0.5 if sys.stderr.isatty() else 5.0},
             request_save_on_cell_execute=False,
         )
     except PapermillExecutionError as error:

@@ -58,6 +58,31 @@ def test_outputs_are_kept_when_asked_for(checkout: Callable[..., Path]) -> None:
     assert not notebook.cells[0].metadata
 
 
+def test_several_run_at_once_each_on_clouds_of_its_own(
+    checkout: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    names = ("aws", "azure", "gcp")
+    met = tmp_path / "met"
+    met.mkdir()
+    meet = f"""import os, tempfile, time
+tempfile.mkstemp(dir={str(met)!r})
+end = time.monotonic() + 60
+while len(os.listdir({str(met)!r})) < 2:
+    assert time.monotonic() < end, "no other notebook runs"
+    time.sleep(0.05)"""
+    root = checkout(meet, "import boto3\nboto3.client('s3').create_bucket(Bucket='the-only-one')", ASK)
+    solved = root / "solutions" / "beginner" / "aws.ipynb"
+    for name in names[1:]:
+        shutil.copy(solved, solved.with_stem(name))
+    runs = running.run(["beginner"], store=True, root=root, at_once=2)
+    assert [(each.lab, each.failure) for each in runs] == [(f"beginner/{name}", "") for name in names]
+    for name in names:
+        notebook = nbformat.read(solved.with_stem(name), as_version=4)
+        assert notebook.cells[2].outputs[0].text == "123456789012 1\n"
+    told = capsys.readouterr().err
+    assert all(f"beginner/{name}: passed in " in told for name in names)
+
+
 def test_a_failure_names_the_cell_and_quotes_the_cloud(checkout: Callable[..., Path]) -> None:
     root = checkout("1", "# why\nimport boto3\nboto3.client('s3').head_bucket(Bucket='not-there')", "2")
     (done,) = running.run(["beginner/aws"], store=True, root=root)
