@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-from zoneinfo import ZoneInfo
 
 import yaml
 
@@ -17,14 +13,16 @@ from labkit.cloud.engine.errors import CloudError
 from labkit.labs.beginner import churn
 from labkit.labs.beginner.churn import GATE, quoted, shown
 from labkit.labs.beginner.gcp_cloud import Refused, Resource
-from labkit.labs.intermediate import gcp_gate
+from labkit.labs.intermediate import gcp_gate, retraining
 from labkit.labs.intermediate.gcp_project import ENDPOINT, MODEL, PIPELINE, SCHEDULE, Project, Run, job_of
+from labkit.labs.intermediate.retraining import HOUR, ZONE
 from labkit.labs.task import NotAttempted, Work, Wrong
 
 PROBE = Path(__file__).with_name("gcp_probe.py")
 SHELL_RUN = "from-the-shell"
-ZONE, HOUR = "Europe/Berlin", 6
 ALIAS = "champion"
+#: What an AUC is made of here.
+SCORES = "what predict returns, the probabilities of leaving"
 
 
 # -- files ---------------------------------------------------------------------------------------------------------
@@ -41,28 +39,18 @@ def evaluate(work: Work) -> str:
         if "name 'scores' is not defined" in answer["error"]:
             raise NotAttempted(f"an evaluate in {shown(work, file)} that has no scores", expected)
         raise Wrong(f"an evaluate in {shown(work, file)} that fails ({answer['error']})", expected)
-    _check_auc(answer["returned"], "returned", answer)
+    retraining.check_auc(answer["returned"], answer, "returned", SCORES)
     if "auc" not in answer["logged"]:
         raise Wrong("no metric auc logged", expected, 'metrics.log_metric("auc", auc)')
-    _check_auc(answer["logged"]["auc"], "logged", answer)
+    retraining.check_auc(answer["logged"]["auc"], answer, "logged", SCORES)
     if answer["text"] is None:
         raise Wrong("no metrics.json in the folder of the artifact report", expected)
     try:
         written = json.loads(answer["text"])["auc"]
     except (ValueError, KeyError, TypeError):
         raise Wrong(f"the metrics.json {quoted(answer['text'])}", "an object with the key auc") from None
-    _check_auc(written, "in metrics.json", answer)
+    retraining.check_auc(written, answer, "in metrics.json", SCORES)
     return f"an evaluate that finds the AUC of {written:.3f} of a model that it has never seen"
-
-
-def _check_auc(auc: Any, where: str, answer: dict[str, Any]) -> None:
-    right = answer["auc"]
-    if isinstance(auc, int | float) and math.isclose(auc, right, abs_tol=1e-6):
-        return
-    hint = ""
-    if isinstance(auc, int | float) and math.isclose(auc, answer["of_labels"], abs_tol=1e-6):
-        hint = "that is the AUC of yes and no; the scores have to be what predict returns, probabilities"
-    raise Wrong(f"the AUC {quoted(repr(auc), 60)} {where} for a model whose AUC is {right:.6f}", "the same", hint)
 
 
 def gate(work: Work) -> str:
@@ -160,31 +148,20 @@ def trigger(_: Work) -> str:
 
 def failure(work: Work) -> str:
     """``build/answers.json`` says which task of the broken run failed, and the last line of its log."""
-    file = work.folder / "build" / "answers.json"
-    expected = "the failed task as step and the last line of its log as reason"
-    if not file.is_file():
-        raise NotAttempted(f"no file {shown(work, file)}", expected)
-    try:
-        answers = json.loads(file.read_text())
-        step, reason = str(answers["step"]), " ".join(str(answers["reason"]).split())
-    except (ValueError, KeyError, TypeError):
-        raise Wrong(f"a {shown(work, file)} without step or reason", expected) from None
+    step, reason = retraining.explanation(work, "the failed task as step and the last line of its log as reason")
     project = Project()
     failed = next((task for run in project.runs() if (task := run.failed_task)), None)
     if failed is None:
         raise Wrong("no run that failed in a job", "the run on the broken data", "run the cell with broken/ above")
     if step != failed["taskName"]:
         raise Wrong(f"the step {quoted(step, 60)!r}", "the name of the task whose state is FAILED")
-    lines = [" ".join(line.split()) for line in project.log_lines(job_of(failed)) if line.strip()]
-    if not lines:
-        raise Wrong(f"no log of {step}", "the log of its job", "start the broken run again")
-    if lines[-1] not in reason:
-        raise Wrong(
-            f"the reason {quoted(reason, 120)!r}",
-            f"what the job {job_of(failed)} itself said last",
-            "the run's error only names the task: the message of the log's last entry is the reason",
-        )
-    return f"the task {step}, and what it said: {quoted(lines[-1], 120).rstrip('.')}"
+    last = retraining.check_reason(
+        reason,
+        project.log_lines(job_of(failed)),
+        f"what the job {job_of(failed)} itself said last",
+        "the run's error only names the task: the message of the log's last entry is the reason",
+    )
+    return f"the task {step}, and what it said: {last}"
 
 
 # -- schedule ------------------------------------------------------------------------------------------------------
@@ -226,18 +203,8 @@ def _check_time(cron: str, expected: str) -> None:
         raise Wrong(f"the schedule {cron!r} ({error})", expected) from None
     if place.key != ZONE:
         raise Wrong(f"a schedule in the time zone {place.key}", ZONE, f"the expression begins with TZ={ZONE}")
-    at = datetime(2026, 1, 15, tzinfo=UTC)
-    for month in (*range(2, 13), 1):
-        fires = expression.next(at, place)
-        local = fires.astimezone(ZoneInfo(ZONE)) if fires else None
-        if fires is None or local is None or (local.month, local.day, local.hour, local.minute) != (month, 1, HOUR, 0):
-            when = f"{local:%A %d %B %Y at %H:%M}" if local else "never"
-            raise Wrong(
-                f"{cron}, which after {at.astimezone(place):%d %B %Y} fires {when}",
-                expected,
-                "the fields are minutes, hours, day of the month, month and day of the week",
-            )
-        at = fires
+    hint = "the fields are minutes, hours, day of the month, month and day of the week"
+    retraining.check_monthly(lambda at: expression.next(at, place), cron, expected, hint)
 
 
 # -- approve -------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from labkit.labs.beginner.churn import quoted, shown
 from labkit.labs.task import NotAttempted, Work, Wrong
 
 PROBE = Path(__file__).with_name("probe.py")
+SCORES = "what predict_proba has in its second column, the probabilities of leaving"
 TO_LIST = "roc_curve(left, scores) returns both as arrays; .tolist() makes a list of each"
 #: When the pipeline runs by itself: on the first of each month at this hour, by the clocks in this place.
 ZONE, HOUR = "Europe/Berlin", 6
@@ -69,19 +70,20 @@ def _at(found: Any, path: str) -> Any:
     return found
 
 
-def check_auc(auc: Any, measured: Mapping[str, Any], where: str = "") -> None:
+def check_auc(auc: Any, measured: Mapping[str, Any], where: str = "", scores: str = SCORES) -> None:
     """Raises :class:`Wrong` for an AUC that is not the right one of what a probe has ``measured``.
 
-    ``where`` it was found, as a phrase after the number. ``measured`` holds the right ``auc`` and ``of_labels``.
+    ``where`` it was found, as a phrase after the number; ``scores`` says of what it is to be measured. ``measured``
+    holds the right ``auc`` and that ``of_labels``.
     """
     right, number = measured["auc"], isinstance(auc, (int, float))
     if number and math.isclose(auc, right, abs_tol=1e-6):
         return
     hint = ""
     if number and math.isclose(auc, measured["of_labels"], abs_tol=1e-6):
-        hint = "that is the AUC of yes and no; the scores have to be probabilities: model.predict_proba"
+        hint = f"that is the AUC of yes and no; the scores have to be {scores}"
     elif number and math.isclose(auc, 1 - right, abs_tol=1e-6):
-        hint = "predict_proba has two columns; the second is the probability of leaving"
+        hint = f"that is the AUC of staying; the scores have to be {scores}"
     at = f" {where}" if where else ""
     raise Wrong(f"the AUC {quoted(repr(auc), 60)}{at} for a model whose AUC is {right:.6f}", "the same", hint)
 

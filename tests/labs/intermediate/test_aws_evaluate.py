@@ -32,7 +32,7 @@ def test_no_file_and_no_metrics_are_not_attempted(work: Work) -> None:
             "for a model whose AUC is",
             "the AUC of yes and no",
         ),
-        ("[:, 1]", "[:, 0]", "for a model whose AUC is", "the second is the probability of leaving"),
+        ("[:, 1]", "[:, 0]", "for a model whose AUC is", "the AUC of staying"),
         ('"auc": {"value": auc', '"auc": {"score": auc', "fails .*KeyError", ""),
         ("= roc_auc_score(left", "= roc(left", "fails .*'roc'", ""),
         ('"true_positive_rates": true_positives.tolist(),', "", "no curve", "roc_curve"),
