@@ -27,4 +27,5 @@ for folder, name, table in (
 ):
     folder.mkdir(parents=True, exist_ok=True)
     table.to_csv(folder / name, index=False)
-print(f"{len(months)} months, {len(train):,} customers to learn from, {len(test):,} to test with")
+print("read:", ", ".join(month.name for month in months))
+print(f"{len(train):,} customers to learn from, {len(test):,} to test with")
