@@ -137,13 +137,13 @@ def trigger(_: Work) -> str:
 def failure(work: Work) -> str:
     """``build/answers.json`` says which step of the broken run failed, and the last line of its log."""
     step, reason = retraining.explanation(work, "the failed step as step and the last line of its log as reason")
-    broken = [run for run in azure_cloud.pipeline_runs() if run.failed_step is not None and not run.refused]
-    if not broken:
+    failing = (run for run in azure_cloud.pipeline_runs() if run.status == "Failed")
+    broken = next((run for run in failing if run.failed_step and not run.refused), None)
+    failed = broken.failed_step if broken else None
+    if broken is None or failed is None:
         raise Wrong("no run that failed before the gate", "the run on the broken data", "run the cell with broken/")
-    failed = broken[0].failed_step
-    assert failed is not None
     if step != failed.name:
-        raise Wrong(f"the step {quoted(step, 60)!r}", f"the step whose status is Failed in the job {broken[0].name}")
+        raise Wrong(f"the step {quoted(step, 60)!r}", f"the step whose status is Failed in the job {broken.name}")
     last = retraining.check_reason(
         reason,
         failed.log_lines,
