@@ -1,4 +1,4 @@
-"""Vertex AI's JobService: custom jobs, which run a container or a Python package to its end.
+"""Vertex AI's JobService: custom jobs, which run a container or a Python package to its end, and batch predictions.
 
 https://cloud.google.com/vertex-ai/docs/reference/rpc/google.cloud.aiplatform.v1#jobservice
 """
@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from labkit.cloud.gcp import machine_types, schema, training_images
+from labkit.cloud.gcp import batch_predictions, machine_types, schema, training_images
 from labkit.cloud.gcp.custom_job_run import CustomJobRun
 from labkit.cloud.gcp.errors import GcpError, invalid, refusal
 from labkit.cloud.gcp.polling import Polling
@@ -175,8 +175,10 @@ METHODS: dict[str, Callable[[Call, Any], Any]] = {
     "ListCustomJobs": list_custom_jobs,
     "CancelCustomJob": cancel_custom_job,
     "DeleteCustomJob": delete_custom_job,
+    **batch_predictions.METHODS,
 }
 NOTES = {
     "CreateCustomJob": "one replica, in this environment's Python with its packages; accelerators, networks and "
     "distributed jobs refuse; spot machines are taken away by a model of their price, and the job starts again",
+    **batch_predictions.NOTES,
 }

@@ -241,6 +241,12 @@ def layout(call: StorageCall) -> Response:
     )
 
 
+def list_managed_folders(call: StorageCall) -> Response:
+    """The bucket's managed folders: none, because making one refuses. gcloud asks before it removes a bucket."""
+    call.buckets.get(call.bucket)
+    return call.answer({"kind": "storage#managedFolders"})
+
+
 def service_account(call: StorageCall) -> Response:
     project = call.cloud.projects.find(call.query["project"])
     email = f"service-{project.number}@gs-project-accounts.iam.gserviceaccount.com"
@@ -258,6 +264,14 @@ ROUTES = [
     Route("buckets.update", "PUT", _BUCKET, "storage.buckets.update", update, _SETTINGS),
     Route("buckets.delete", "DELETE", _BUCKET, "storage.buckets.delete", delete),
     Route("buckets.getStorageLayout", "GET", f"{_BUCKET}/storageLayout", "storage.objects.list", layout),
+    Route(
+        "managedFolders.list",
+        "GET",
+        f"{_BUCKET}/managedFolders",
+        "storage.managedFolders.list",
+        list_managed_folders,
+        "there are none: making one refuses",
+    ),
     Route(
         "projects.serviceAccount.get",
         "GET",

@@ -128,9 +128,9 @@ def test_requests_that_cannot_be_read(cloud: GcpCloud, verb: str, target: str, b
 
 
 def test_a_method_that_is_not_served_refuses_with_its_name(cloud: GcpCloud, engine: Engine) -> None:
-    answer = error(cloud, "GET", HOST, f"{PARENT}/batchPredictionJobs")
+    answer = error(cloud, "GET", HOST, f"{PARENT}/nasJobs")
     assert answer[:2] == (501, "UNIMPLEMENTED")
-    assert "google.cloud.aiplatform.v1.JobService.ListBatchPredictionJobs" in answer[2]
+    assert "google.cloud.aiplatform.v1.JobService.ListNasJobs" in answer[2]
     last = next(iter(engine.audit.events()))
     assert (last.caller and last.caller.principal, last.status) == ("learner@mlops-lab.iam.gserviceaccount.com", 501)
 
@@ -152,7 +152,7 @@ def test_unknown_paths_hosts_and_forms(cloud: GcpCloud, engine: Engine) -> None:
 def test_the_gcloud_command_is_refused_at_once(cloud: GcpCloud) -> None:
     """It would repeat what a server's error answers, for two minutes."""
     gcloud = {"User-Agent": "google-cloud-sdk gcloud/528.0.0 command/gcloud.services.enable"}
-    for host, target in ((HOST, f"{PARENT}/batchPredictionJobs"), ("serviceusage.googleapis.com", "/v1/services")):
+    for host, target in ((HOST, f"{PARENT}/nasJobs"), ("serviceusage.googleapis.com", "/v1/services")):
         answer = call(cloud, "GET", host, target, headers=gcloud)
         assert answer.status == 400
         assert json.loads(bytes(answer.body))["error"]["status"] == "UNIMPLEMENTED"  # type: ignore[arg-type]

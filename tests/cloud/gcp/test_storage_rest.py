@@ -76,6 +76,14 @@ def test_an_upload_is_cut_off_asked_about_and_resumed(cloud: GcpCloud, bucket: s
     assert (again.status, said(again)["generation"]) == (200, said(last)["generation"])
 
 
+def test_a_bucket_has_no_managed_folders(cloud: GcpCloud, bucket: str) -> None:
+    """`gcloud storage rm --recursive` asks for them before it removes the bucket."""
+    listed = call(cloud, "GET", HOST, f"/storage/v1/b/{bucket}/managedFolders")
+    assert (listed.status, said(listed)) == (200, {"kind": "storage#managedFolders"})
+    assert call(cloud, "GET", HOST, "/storage/v1/b/no-such-bucket-here/managedFolders").status == 404
+    assert call(cloud, "POST", HOST, f"/storage/v1/b/{bucket}/managedFolders", {"name": "x/"}).status == 501
+
+
 def test_pieces_may_be_posted(cloud: GcpCloud, bucket: str) -> None:
     """As gcsfs sends them, through which pandas writes to gs:// addresses."""
     upload = Upload(cloud, bucket, "posted")
