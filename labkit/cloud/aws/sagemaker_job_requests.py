@@ -111,6 +111,22 @@ def stop(call: Call, kind: Kind, name: str) -> None:
     job.stop()
 
 
+def delete(call: Call, kind: Kind, name: str) -> None:
+    """Forgets a job that has ended; its name can be used again.
+
+    https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DeleteTrainingJob.html
+    """
+    state = call.store(State)
+    with state.lock:
+        job: JobRecord | None = state.jobs[kind.resource].get(name.lower())
+        if job is None:
+            raise AwsError("ResourceNotFound", "Requested resource not found.")
+        if job.status in ("InProgress", "Stopping"):
+            message = f"The {kind.word} {job.arn} is in status {job.status} and cannot be deleted: stop it first."
+            raise AwsError("ResourceInUse", message)
+        del state.jobs[kind.resource][name.lower()]
+
+
 def listed(call: Call, kind: Kind, parameters: Mapping[str, Any]) -> tuple[list[JobRecord], str | None]:
     """A page of the jobs of a kind."""
     state = call.store(State)

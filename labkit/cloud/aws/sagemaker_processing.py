@@ -1,4 +1,4 @@
-"""SageMaker processing jobs: created, described, listed, stopped.
+"""SageMaker processing jobs: created, described, listed, stopped, deleted.
 
 https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateProcessingJob.html
 """
@@ -63,6 +63,10 @@ def list_processing_jobs(call: Call, parameters: dict[str, Any]) -> dict[str, An
 
 def stop_processing_job(call: Call, parameters: dict[str, Any]) -> None:
     jobs.stop(call, PROCESSING, parameters["ProcessingJobName"])
+
+
+def delete_processing_job(call: Call, parameters: dict[str, Any]) -> None:
+    jobs.delete(call, PROCESSING, parameters["ProcessingJobName"])
 
 
 def _check(call: Call, parameters: Mapping[str, Any]) -> None:

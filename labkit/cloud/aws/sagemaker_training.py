@@ -1,4 +1,4 @@
-"""SageMaker training jobs: created, described, listed, stopped.
+"""SageMaker training jobs: created, described, listed, stopped, deleted.
 
 https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTrainingJob.html
 """
@@ -82,6 +82,10 @@ def list_training_jobs(call: Call, parameters: dict[str, Any]) -> dict[str, Any]
 
 def stop_training_job(call: Call, parameters: dict[str, Any]) -> None:
     jobs.stop(call, TRAINING, parameters["TrainingJobName"])
+
+
+def delete_training_job(call: Call, parameters: dict[str, Any]) -> None:
+    jobs.delete(call, TRAINING, parameters["TrainingJobName"])
 
 
 def _check(call: Call, parameters: Mapping[str, Any]) -> None:

@@ -97,5 +97,8 @@ def test_a_stopped_job_and_a_missing_one(pipelines: Pipelines) -> None:
         lambda: pipelines.sm.describe_processing_job(ProcessingJobName=name), "ProcessingJobStatus"
     )
     assert described["ProcessingJobStatus"] == "Stopped"
+    pipelines.sm.delete_processing_job(ProcessingJobName=name)
+    deleted = in_process.error(pipelines.sm.delete_processing_job, ProcessingJobName=name)
+    assert deleted == (400, "ResourceNotFound", "Requested resource not found.")
     missing = in_process.error(pipelines.sm.describe_processing_job, ProcessingJobName="none")
     assert missing == (400, "ValidationException", "Could not find requested job with name: none")

@@ -178,6 +178,9 @@ def test_a_stopped_job_keeps_its_model(pipelines: Pipelines, engine: Engine) -> 
     script = "import time\nopen('/opt/ml/model/m','w').write('1')\nprint('going')\ntime.sleep(60)"
     running(pipelines, "stopped", pipelines.training(script), engine, "going")
     name = pipelines.name("stopped")
+    status, code, said = in_process.error(pipelines.sm.delete_training_job, TrainingJobName=name)
+    assert (status, code) == (400, "ResourceInUse")
+    assert "is in status InProgress and cannot be deleted" in said
     pipelines.sm.stop_training_job(TrainingJobName=name)
     job = pipelines.ended(lambda: pipelines.sm.describe_training_job(TrainingJobName=name), "TrainingJobStatus")
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "Stopped")
@@ -188,6 +191,17 @@ def test_a_stopped_job_keeps_its_model(pipelines: Pipelines, engine: Engine) -> 
         "ValidationException",
         "The request was rejected because the training job is in status Stopped.",
     )
+
+
+def test_a_deleted_job_leaves_its_name(pipelines: Pipelines) -> None:
+    name, request = pipelines.name("again"), pipelines.training("pass")
+    for _ in range(2):
+        pipelines.sm.create_training_job(TrainingJobName=name, **request)
+        pipelines.ended(lambda: pipelines.sm.describe_training_job(TrainingJobName=name), "TrainingJobStatus")
+        pipelines.sm.delete_training_job(TrainingJobName=name)
+    gone = (400, "ResourceNotFound", "Requested resource not found.")
+    assert in_process.error(pipelines.sm.delete_training_job, TrainingJobName=name) == gone
+    assert in_process.error(pipelines.sm.describe_training_job, TrainingJobName=name)[1] == "ValidationException"
 
 
 SPOT = """
