@@ -59,7 +59,7 @@ def inputs(
         if parameter.name in given:
             given[parameter.name] = typed(parameter, given[parameter.name], task.label)
         elif parameter.default is not None:
-            given[parameter.name] = parameter.default
+            given[parameter.name] = typed(parameter, parameter.default, task.label)
         elif not parameter.optional and not component.is_dag:
             raise ValueProblem(f"The task {task.label} has no value for its parameter {parameter.name}.")
     for name, definition in component.artifacts.items():
@@ -134,8 +134,19 @@ def typed(parameter: Parameter, value: Any, where: str) -> Any:
         value = _read(value, where)
     matches = {"BOOLEAN": bool, "LIST": list, "STRUCT": dict, "TASK_FINAL_STATUS": dict}.get(kind)
     if matches is not None and isinstance(value, matches):
-        return value
+        return whole(value)
     raise ValueProblem(f"The parameter {parameter.name} of {where} is {value!r}, which is no {kind}.")
+
+
+def whole(value: Any) -> Any:
+    """Lists and structs with whole numbers as integers: protobuf has them as doubles, and writes 1 for 1.0."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [whole(each) for each in value]
+    if isinstance(value, dict):
+        return {key: whole(each) for key, each in value.items()}
+    return value
 
 
 def filled(value: Any, parameters: Mapping[str, Any], constants: Mapping[str, str]) -> Any:
@@ -181,12 +192,12 @@ def _parameter(
         value = _NOTHING if values is None else values.parameters.get(made["outputParameterKey"], _NOTHING)
     selector = source.get("parameterExpressionSelector")
     if selector and value is not _NOTHING:
-        whole = _read(value, task.label) if isinstance(value, str) else value
+        all_of_it = _read(value, task.label) if isinstance(value, str) else value
         try:
-            return select(selector, whole)
+            return select(selector, all_of_it)
         except (LookupError, TypeError):
             raise ValueProblem(
-                f"The parameter {name} of {task.label} is {selector} of {whole!r}: no such part."
+                f"The parameter {name} of {task.label} is {selector} of {all_of_it!r}: no such part."
             ) from None
     return value
 

@@ -70,6 +70,29 @@ def test_a_metric_that_is_no_number_fails_its_task(world: World) -> None:
     assert "Infinity is no number in JSON; log a finite one" in done.tasks["curve"]["error"]["message"]
 
 
+def test_whole_numbers_in_lists_and_structs_stay_whole(world: World) -> None:
+    @dsl.component(base_image=IMAGE)
+    def add(values: list, weights: dict) -> int:
+        return sum(values) * weights["w"]
+
+    @dsl.component(base_image=IMAGE)
+    def make() -> list:
+        return [1, 2.5, {"a": 3.0}]
+
+    @dsl.component(base_image=IMAGE)
+    def show(made: list) -> str:
+        return repr(made)
+
+    def pipeline(values: list = [1, 2, 3], weights: dict = {"w": 2}) -> None:  # noqa: B006
+        add(values=values, weights=weights)
+        show(made=make().output)
+
+    done = run(world, pipeline, {"weights": {"w": 3}})
+    assert done.states == {"add": "SUCCEEDED", "make": "SUCCEEDED", "show": "SUCCEEDED"}
+    assert done.tasks["add"]["execution"]["metadata"]["output:Output"] == 18.0
+    assert done.tasks["show"]["execution"]["metadata"]["output:Output"] == "[1, 2.5, {'a': 3}]"
+
+
 def test_a_gate_that_refuses_starts_nothing_behind_it(world: World) -> None:
     def pipeline(auc: float, threshold: float = 0.85) -> None:
         measured = number(value=auc)
