@@ -107,6 +107,28 @@ def test_grpc_methods_that_are_not_served_say_so(token: str, host: str, method: 
     assert says in text
 
 
+def test_the_preview_over_grpc(clouds: Lab, token: str) -> None:
+    """Its operations hold the preview's messages, which its clients unpack; fields that v1 has not refuse."""
+    from labkit.cloud.gcp import schema
+
+    v1, host = schema.Package("google.cloud.aiplatform.v1"), "us-central1-aiplatform.googleapis.com"
+    parent = "projects/mlops-preview/locations/us-central1"
+    service, metadata = "/google.cloud.aiplatform.v1beta1.EndpointService", [("authorization", f"Bearer {token}")]
+    asked = v1.CreateEndpointRequest(parent=parent, endpoint=v1.Endpoint(display_name="churn"))
+    with channel(host) as opened:
+        answer = opened.unary_unary(f"{service}/CreateEndpoint")(asked.SerializeToString(), metadata=metadata)
+        operation = schema.message("google.longrunning.Operation").FromString(answer)
+        polled = schema.message("google.longrunning.GetOperationRequest")(name=operation.name).SerializeToString()
+        again = opened.unary_unary("/google.longrunning.Operations/GetOperation")(polled, metadata=metadata)
+    assert operation.response.type_url == "type.googleapis.com/google.cloud.aiplatform.v1beta1.Endpoint"
+    assert v1.Endpoint.FromString(operation.response.value).display_name == "churn"
+    assert again == answer
+    further = asked.SerializeToString() + b"\x9a\x06\x01x"
+    code, text, _ = status(host, f"{service}/CreateEndpoint", further, metadata)
+    assert code == "UNIMPLEMENTED"
+    assert "v1beta1.EndpointService.CreateEndpoint has beyond v1 (CreateEndpointRequest: field 99)" in text
+
+
 def test_a_message_that_is_none(clouds: Lab, token: str) -> None:
     method = "/google.cloud.resourcemanager.v3.Projects/GetProject"
     code, text, _ = status(
