@@ -94,6 +94,10 @@ def _problem(version: Version, runs: list[Run]) -> tuple[str, Run | None]:
     register, train = run.step("register.py"), run.step("train.py")
     if run.status != "Completed" or register is None:
         return f"{what} of a run that {run.ended}", run
+    try:
+        azure_gate.wired(run.properties)
+    except Wrong as wrong:
+        return f"{what} of a run of a pipeline without its gate ({wrong.found})", run
     made = train.output("model").rstrip("/") if train else ""
     if not made or not str(version.properties["modelUri"]).rstrip("/").endswith(made.partition("/datastores/")[2]):
         return f"{what}, which is not the model that its run has trained", run

@@ -163,6 +163,7 @@ class World:
         experiment: str = "churn-monthly",
         schedule: str = "",
         component: str = "",
+        nodes: Any = None,
         model: bytes = b"a model",
         **inputs: str,
     ) -> Run:
@@ -179,9 +180,11 @@ class World:
         made.status = "Failed" if failed else status
         known.add(made)
         given = {key: {"jobInputType": "literal", "value": value} for key, value in values.items()}
-        asked = {"jobType": "Pipeline", "experimentName": experiment, "inputs": given, "jobs": {}}
+        asked = {"jobType": "Pipeline", "experimentName": experiment, "inputs": given}
         if component:
             asked |= {"componentId": component, "inputs": {key: given[key] for key in inputs}}
+        else:
+            asked["jobs"] = nodes or self.nodes()
         job = Resource(f"{self.here}/jobs/{made.name}", asked, state=made)
         job.touch(made.created, caller)
         self.cloud.resources.put(job)

@@ -147,6 +147,13 @@ def test_registered_without_metrics_is_wrong(azure_world: World, content: bytes)
     wrong(azure_checks.registered, r"of a run with no AUC in its metrics\.json")
 
 
+def test_registered_by_a_pipeline_without_its_gate_is_wrong(azure_world: World) -> None:
+    beside = azure_world.nodes()
+    beside["register"]["inputs"]["passed"] = beside["gate"]["inputs"]["report"]
+    azure_world.version(azure_world.run(nodes=beside))
+    wrong(azure_checks.registered, r"of a run of a pipeline without its gate \(the step register beside the gate")
+
+
 def test_registered_by_a_run_that_is_gone_is_wrong(azure_world: World) -> None:
     run = azure_world.run()
     azure_world.version(run)
