@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from labkit.cloud.gcp import model_artifacts, prebuilt_images, vertex_names
+from labkit.cloud.gcp import model_artifacts, prebuilt_images, vertex_evaluations, vertex_names
 from labkit.cloud.gcp.errors import GcpError, invalid, refusal
 from labkit.cloud.gcp.vertex_listing import page
 from labkit.cloud.gcp.vertex_names import check_fields, mask_paths, new_id, problems, v1
@@ -172,6 +172,7 @@ METHODS = {
     "UpdateModel": update_model,
     "DeleteModel": delete_model,
     "DeleteModelVersion": delete_model_version,
+    **vertex_evaluations.METHODS,
 }
 
 PERMISSIONS = {
@@ -179,11 +180,13 @@ PERMISSIONS = {
     "MergeVersionAliases": "aiplatform.models.update",
     "DeleteModelVersion": "aiplatform.models.delete",
     "UploadModel": "aiplatform.models.upload",
+    **vertex_evaluations.PERMISSIONS,
 }
 
 NOTES = {
     "UploadModel": "Vertex AI's prebuilt scikit-learn images; custom containers, explanations and keys refuse",
     "ListModels": "filters by model, display_name and labels; others refuse",
+    **vertex_evaluations.NOTES,
 }
 
 

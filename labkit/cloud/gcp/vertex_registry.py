@@ -23,7 +23,10 @@ _OUTPUTS = ("jsonl", "bigquery")
 
 @dataclass
 class Version:
-    """One version. ``uploaded`` is the message with which it was uploaded: container, artifacts, schemata, metadata."""
+    """One version. ``uploaded`` is the message with which it was uploaded: container, artifacts, schemata, metadata.
+
+    ``evaluations`` are its ``ModelEvaluation`` messages by id.
+    """
 
     id: str
     uploaded: Any
@@ -32,6 +35,7 @@ class Version:
     display_name: str
     description: str
     labels: dict[str, str]
+    evaluations: dict[str, Any] = field(default_factory=dict)
 
     @property
     def image(self) -> str:

@@ -207,7 +207,7 @@ def test_a_name_of_another_place_is_not_found(world: World) -> None:
     assert "us-central1 only" in world.error("GET", name.replace("us-central1", "europe-west4"))[1]
 
 
-@pytest.mark.parametrize("verb", [":export", "/evaluations"])
+@pytest.mark.parametrize("verb", [":export", "/evaluations/1/slices"])
 def test_what_is_not_served_refuses_by_name(world: World, verb: str) -> None:
     model = world.upload().partition("@")[0]
     code, message = world.error("POST" if ":" in verb else "GET", f"{model}{verb}", {} if ":" in verb else None)
@@ -223,3 +223,49 @@ def test_the_inventory_names_what_was_made(world: World) -> None:
     assert "of-the-inventory" in after["models"]
     assert "of-the-inventory" in after["endpoints"]
     assert "of-the-inventory" not in before.get("models", [])
+
+
+# evaluations -----------------------------------------------------------------------------------------------------
+
+SCHEMA = "gs://google-cloud-aiplatform/schema/modelevaluation/classification_metrics_1.0.0.yaml"
+
+
+def evaluation(**about: Any) -> dict[str, Any]:
+    made = {"displayName": "eval", "metricsSchemaUri": SCHEMA, "metrics": {"auPrc": 0.85}, **about}
+    return {"modelEvaluation": {name: value for name, value in made.items() if value is not None}}
+
+
+def test_evaluations_are_kept_with_a_version(world: World) -> None:
+    first = world.upload()
+    model = first.partition("@")[0]
+    second = world.upload(parentModel=model)
+    made = world.ok("POST", f"{first}/evaluations:import", evaluation())
+    assert made["name"].startswith(f"{model}@1/evaluations/")
+    assert made["createTime"]
+    better = world.ok("POST", f"{second}/evaluations:import", evaluation(displayName="b", metrics={"auPrc": 0.9}))
+
+    def listed(parent: str, condition: str = "") -> list[str]:
+        found = world.ok("GET", f"{parent}/evaluations?filter={condition}").get("modelEvaluations", [])
+        return [each["name"] for each in found]
+
+    assert listed(first) == listed(model) == [made["name"]]
+    assert listed(second) == [better["name"]]
+    assert listed(second, 'display_name="eval"') == []
+    assert world.ok("GET", made["name"])["metrics"] == {"auPrc": 0.85}
+    assert world.ok("GET", better["name"].replace("@2", ""))["displayName"] == "b"
+    world.done("DELETE", f"{second}:deleteVersion")
+    assert world.error("GET", better["name"])[0] == "NOT_FOUND"
+
+
+@pytest.mark.parametrize(
+    ("about", "says"),
+    [
+        ({"metrics": None}, "model_evaluation.metrics"),
+        ({"metricsSchemaUri": None}, "model_evaluation.metrics_schema_uri"),
+        ({"metricsSchemaUri": "/x"}, "must begin with gs://"),
+    ],
+)
+def test_evaluations_that_cannot_be(world: World, about: dict[str, Any], says: str) -> None:
+    code, message = world.error("POST", f"{world.upload()}/evaluations:import", evaluation(**about))
+    assert (code, says in message) == ("INVALID_ARGUMENT", True)
+    assert world.error("GET", f"{world.parent}/models/1/evaluations/2")[0] == "NOT_FOUND"
