@@ -44,7 +44,8 @@ LAB = Definition(
             hints=(
                 "what needs the gate's output cannot start before the gate has let the model pass",
                 (
-                    'step("gate", {"report": folder, "threshold": Input(type="number")}, '
+                    'step("gate", "--report ${{inputs.report}} --threshold ${{inputs.threshold}} --passed '
+                    '${{outputs.passed}}", {"report": folder, "threshold": Input(type="number")}, '
                     '{"passed": Output(type="uri_folder")}) makes the component'
                 ),
                 "gate = gate_step(report=evaluate.outputs.report, threshold=auc_threshold)",

@@ -170,7 +170,7 @@ def try_out(gate: Node) -> None:
                 f"a gate that {'lets' if passes else 'does not let'} an AUC of {auc} pass with a threshold of "
                 f"{threshold}{f' ({said})' if said else ''}",
                 f"one that lets pass what is above {THRESHOLD}, and nothing else",
-                "gate.py is right as it is given, and so are its arguments: register the pipeline again",
+                "gate.py is right as it is given; its component hands it --report, --threshold and --passed",
             )
 
 
