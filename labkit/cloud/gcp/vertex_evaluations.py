@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from labkit.cloud.gcp import paging
 from labkit.cloud.gcp.errors import GcpError, invalid
 from labkit.cloud.gcp.resource_filters import Fields, judge
-from labkit.cloud.gcp.vertex_listing import listed
 from labkit.cloud.gcp.vertex_names import check_fields, copy_of, new_id, stamp, v1
 from labkit.cloud.gcp.vertex_state import State
 
@@ -55,13 +55,13 @@ def get_model_evaluation(call: Call, request: Any) -> Any:
 
 
 def list_model_evaluations(call: Call, request: Any) -> Any:
-    """The evaluations of the version that the model's name has, or of the default one, the newest first."""
+    """The evaluations of the version that the model's name has, or of the default one, the oldest first."""
     meets = judge(request.filter, _FIELDS)
     state = call.store(State)
     with state.lock:
         model, named = state.model(call, request.parent)
         found = [copy_of(each) for each in model.find(named).evaluations.values() if meets(each)]
-    shown, token = listed(found, request)
+    shown, token = paging.page(found, request.page_size, request.page_token)
     return v1.ListModelEvaluationsResponse(model_evaluations=shown, next_page_token=token)
 
 

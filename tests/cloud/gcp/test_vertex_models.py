@@ -251,6 +251,8 @@ def test_evaluations_are_kept_with_a_version(world: World) -> None:
     assert listed(first) == listed(model) == [made["name"]]
     assert listed(second) == [better["name"]]
     assert listed(second, 'display_name="eval"') == []
+    later = world.ok("POST", f"{first}/evaluations:import", evaluation(displayName="production"))
+    assert listed(first) == [made["name"], later["name"]]
     assert world.ok("GET", made["name"])["metrics"] == {"auPrc": 0.85}
     assert world.ok("GET", better["name"].replace("@2", ""))["displayName"] == "b"
     world.done("DELETE", f"{second}:deleteVersion")
