@@ -58,17 +58,6 @@ def shown(work: Work, file: Path) -> str:
     return file.relative_to(work.folder.parent).as_posix()
 
 
-def read_json(work: Work, file: str, expected: str) -> Any:
-    """What a JSON file in ``build`` holds; ``expected`` says what it is for, to who has none."""
-    path = work.folder / "build" / file
-    if not path.is_file():
-        raise NotAttempted(f"no file {shown(work, path)}", expected)
-    try:
-        return json.loads(path.read_text())
-    except ValueError:
-        raise Wrong(f"a {shown(work, path)} that is no JSON", expected) from None
-
-
 def quoted(text: object, most: int = 200) -> str:
     """What somebody's program said, in one line of at most ``most`` characters."""
     line = " ".join(str(text).split())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from labkit.labs.beginner.aws_checks import explain, whoami
-from labkit.labs.foundations import aws_checks
+from labkit.labs.foundations import aws_checks, aws_trail
 from labkit.labs.task import Definition, Task
 
 LAB = Definition(
@@ -69,7 +69,7 @@ LAB = Definition(
             "denial",
             "Read three denials",
             points=15,
-            check=aws_checks.denial,
+            check=aws_trail.denial,
             hints=(
                 "each sentence names who, action and resource in this order; 'why' is in its last words",
                 "the role's session has an ARN of its own: arn:aws:sts::ACCOUNT:assumed-role/who-lab-deployer/lab",
@@ -79,7 +79,7 @@ LAB = Definition(
             "audit",
             "Find them in the audit trail",
             points=10,
-            check=aws_checks.audit,
+            check=aws_trail.audit,
             hints=(
                 "json.loads(found['CloudTrailEvent']) has all; errorCode is only there when the call failed",
                 "keep the events whose errorCode is AccessDenied and whose userIdentity.arn has who-lab- in it",
@@ -102,6 +102,7 @@ LAB = Definition(
             check=aws_checks.cleanup,
             hints=(
                 "keys, policies and attachments go before the user or role that they are on; objects before the bucket",
+                "what you have named yourself goes too: policies that you attached, a group that the user is in",
                 "delete_policy takes the ARN of the boundary, once the role is gone",
             ),
             after_cleanup=True,

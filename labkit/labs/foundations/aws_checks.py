@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from typing import Any
 
 import boto3
 from botocore.exceptions import ClientError
 
 from labkit.labs import trials
 from labkit.labs.beginner.aws_checks import account, client, code, counted, is_denied, names_of, region
-from labkit.labs.beginner.churn import read_json
-from labkit.labs.policy import as_list
+from labkit.labs.foundations import aws_trust
+from labkit.labs.foundations.aws_trail import events
+from labkit.labs.foundations.files import record
+from labkit.labs.policy import statements
 from labkit.labs.task import NotAttempted, Work, Wrong
 from labkit.labs.trials import Trial
 
 DEPLOYER, CALLER, BOUNDARY = "who-lab-deployer", "who-lab-caller", "who-lab-boundary"
 ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
+#: What the names that the lab gives have in common, and the parameters of a call that name what a learner makes.
+MADE = "who-lab"
+NAMING = ("userName", "roleName", "groupName", "policyName", "policyArn", "permissionsBoundary")
 #: The object that a check writes and takes away again.
 MARK = "scores/check"
-#: The attempts of section 7: the name of the event.
-ATTEMPTS = ("CreateAccessKey", "CreateUser", "DeleteBucket")
-#: Why a call can be denied, as the task has it.
-WHYS = ("no policy allows it", "explicit deny", "boundary")
 LIST_HINT = (
     "s3:ListBucket is a statement of its own: its resource is the bucket's ARN without /*, and its condition "
     '{"StringLike": {"s3:prefix": "scores/*"}}'
 )
-_SENTENCE = re.compile(r'User: (\S+) is not authorized to perform: (\S+) on resource: "?([^\s"]+)"? .*')
 
 
 def bucket() -> str:
@@ -64,14 +61,8 @@ def as_caller(work: Work, file: str = "caller.json") -> boto3.Session:
 
 
 def _key(work: Work, file: str, expected: str) -> dict[str, str]:
-    key = read_json(work, file, expected)
-    if not isinstance(key, dict) or not {"AccessKeyId", "SecretAccessKey"} <= key.keys():
-        raise Wrong(
-            f"a {file} without AccessKeyId or SecretAccessKey",
-            "these two and nothing around them",
-            'both are in the "AccessKey" of what create_access_key answers',
-        )
-    return key
+    hint = 'both are in the "AccessKey" of what create_access_key answers'
+    return record(work, file, ("AccessKeyId", "SecretAccessKey"), expected, hint)
 
 
 # -- tasks ---------------------------------------------------------------------------------------------------------
@@ -86,18 +77,16 @@ def deployer(_: Work) -> str:
         if code(error) != "NoSuchEntity":
             raise
         raise NotAttempted(f"no role named {DEPLOYER}", expected) from None
+    hint = 'its Principal is {"AWS": me}, your ARN; update_assume_role_policy changes it'
     me = client("sts").get_caller_identity()["Arn"]
-    for statement in as_list(role["AssumeRolePolicyDocument"]["Statement"]):
-        named = statement.get("Principal", {})
-        trusted = as_list(named.get("AWS")) + as_list(named.get("Service")) if isinstance(named, dict) else [named]
-        if wider := [each for each in trusted if statement["Effect"] == "Allow" and each != me]:
-            raise Wrong(
-                f"a trust policy that lets {wider[0]} in",
-                expected,
-                'its Principal is {"AWS": me}, your ARN; update_assume_role_policy changes it',
-            )
+    if others := aws_trust.named_beside(me, role["AssumeRolePolicyDocument"]):
+        raise Wrong(f"a trust policy that lets {others[0]} in", expected, hint)
     arn = as_deployer().client("sts").get_caller_identity()["Arn"]
-    return f"a role that you can assume: it is {arn} then"
+    with aws_trust.stranger(role["Arn"]) as session:
+        sts = session.client("sts")
+        if not is_denied(lambda: sts.assume_role(RoleArn=role["Arn"], RoleSessionName="check")):
+            raise Wrong("a trust policy that lets another user of the account in", expected, hint)
+    return f"a role that you can assume and another user cannot: it is {arn} then"
 
 
 def caller(work: Work) -> str:
@@ -115,8 +104,11 @@ def caller(work: Work) -> str:
 
 def policy(work: Work) -> str:
     """Each identity can do what it needs and nothing else: all of it tried."""
-    if not _has_policies():
-        raise NotAttempted("neither identity with a policy of its own", "just-enough on both")
+    if not _is_given_something():
+        raise NotAttempted(
+            "neither identity with a policy: none inline or attached, none of a group, none on the bucket",
+            "just-enough on both",
+        )
     _needs_bucket()
     try:
         tried = trials.run("the deployer", _of_deployer(as_deployer()), is_denied)
@@ -126,23 +118,38 @@ def policy(work: Work) -> str:
     return f"{tried} calls tried: what is needed is allowed, all else denied"
 
 
-def _has_policies() -> bool:
-    """Whether one of the two identities has a policy, inline or attached."""
+def _is_given_something() -> bool:
+    """Whether there is a policy from which one of the two could have a right: its own, a group's or the bucket's."""
     iam = client("iam")
-    role, user = {"RoleName": DEPLOYER}, {"UserName": CALLER}
     try:
-        of_role = (
-            iam.list_role_policies(**role)["PolicyNames"] + iam.list_attached_role_policies(**role)["AttachedPolicies"]
-        )
+        of_role = _policies_of("role", DEPLOYER)
     except iam.exceptions.NoSuchEntityException:
         raise NotAttempted(f"no role named {DEPLOYER}", "the role of the task deployer") from None
     try:
-        of_user = (
-            iam.list_user_policies(**user)["PolicyNames"] + iam.list_attached_user_policies(**user)["AttachedPolicies"]
-        )
+        of_user = _policies_of("user", CALLER)
     except iam.exceptions.NoSuchEntityException:
         raise NotAttempted(f"no user named {CALLER}", "the user of the task caller") from None
-    return bool(of_role or of_user)
+    groups = names_of("iam", "list_groups_for_user", "Groups", "GroupName", UserName=CALLER)
+    of_groups = [each for name in groups for each in _policies_of("group", name)]
+    return bool(of_role or of_user or of_groups or _bucket_allows())
+
+
+def _policies_of(kind: str, name: str) -> list[str]:
+    """The policies of a ``role``, ``user`` or ``group``, inline and attached."""
+    which = {f"{kind.capitalize()}Name": name}
+    inline: list[str] = getattr(client("iam"), f"list_{kind}_policies")(**which)["PolicyNames"]
+    return inline + names_of("iam", f"list_attached_{kind}_policies", "AttachedPolicies", "PolicyName", **which)
+
+
+def _bucket_allows() -> bool:
+    """Whether the bucket has a policy that allows anybody anything."""
+    try:
+        found = json.loads(client("s3").get_bucket_policy(Bucket=bucket())["Policy"])
+    except ClientError as error:
+        if code(error) not in ("NoSuchBucket", "NoSuchBucketPolicy"):
+            raise
+        return False
+    return any(statements([found]))
 
 
 def _needs_bucket() -> None:
@@ -219,118 +226,6 @@ def _within(session: boto3.Session) -> Iterator[Trial]:
     yield Trial("list all buckets", False, s3.list_buckets)
 
 
-def events() -> Iterator[dict[str, Any]]:
-    """The account's event history, newest first, as records."""
-    for page in client("cloudtrail").get_paginator("lookup_events").paginate():
-        for found in page["Events"]:
-            yield json.loads(found["CloudTrailEvent"])
-
-
-def denied_events() -> list[dict[str, Any]]:
-    """The denied calls of the lab's identities, the checks' own left out."""
-    return [
-        event
-        for event in events()
-        if event.get("errorCode") == "AccessDenied"
-        and "who-lab-" in event["userIdentity"]["arn"]
-        and not event["userIdentity"]["arn"].endswith("/check")
-    ]
-
-
-def denial(work: Work) -> str:
-    """The learner's answers are what the event history says of the three attempts."""
-    answers = read_json(work, "answers.json", "a list of three denials")
-    known: dict[tuple[str, str, str], str] = {}
-    there = set()
-    for event in denied_events():
-        if event["eventName"] in ATTEMPTS and (said := _SENTENCE.fullmatch(event["errorMessage"])):
-            # The newest comes first, and counts: an attempt may have been made before the limits were right.
-            known.setdefault((said[1], said[2], said[3]), _why(event["errorMessage"]))
-            there.add(event["eventName"])
-    if missing := [name for name in ATTEMPTS if name not in there]:
-        raise NotAttempted(
-            f"{len(there)} of the three attempts in the event history",
-            "all three, and denied",
-            f"run the two cells above again, the bucket's policy and the attempts, once the checks of the earlier "
-            f"tasks are right; what is missing is {' and '.join(missing)}",
-        )
-    if not answers:
-        raise NotAttempted("an empty list of answers", "three denials, each with who, action, resource and why")
-    if not isinstance(answers, list):
-        raise Wrong("an answers.json that is no list", "a list of three denials")
-    given = {}
-    for answer in answers:
-        if not isinstance(answer, dict) or {"who", "action", "resource", "why"} - answer.keys():
-            raise Wrong("an answer without who, action, resource or why", "all four in each")
-        given[str(answer["who"]), str(answer["action"]), str(answer["resource"])] = answer["why"]
-    for key, why in given.items():
-        if key not in known:
-            raise Wrong(f"{key[1]} of {key[0]} on {key[2]}", "who, action and resource as AWS's sentences name them")
-        if why not in WHYS:
-            raise Wrong(f"{why!r} as the reason of {key[1]}", f"one of {', '.join(map(repr, WHYS))}")
-        if why != known[key]:
-            raise Wrong(
-                f"{why!r} for {key[1]}",
-                "the reason in the last words of AWS's sentence",
-                "the list above says what each ending means",
-            )
-    for name in ATTEMPTS:
-        if name not in {action.partition(":")[2] for _, action, _ in given}:
-            raise Wrong(f"no answer about {name}", "one for each of the three attempts")
-    return f"three denials with their reasons: {', '.join(sorted(set(given.values())))}"
-
-
-def _why(sentence: str) -> str:
-    if "explicit deny" in sentence:
-        return "explicit deny"
-    return "boundary" if "no permissions boundary" in sentence else "no policy allows it"
-
-
-def audit(work: Work) -> str:
-    """The learner's list has the denied calls of the event history, and no others."""
-    listed = read_json(work, "denied.json", "the denied calls, each with id, when, who and what")
-    if not listed:
-        raise NotAttempted("an empty list of denied calls", "those of the two identities")
-    known = {event["eventID"]: event for event in events() if event.get("errorCode") == "AccessDenied"}
-    for each in listed:
-        if not isinstance(each, dict) or {"id", "when", "who", "what"} - each.keys():
-            raise Wrong("a call without id, when, who or what", "all four in each")
-        event = known.get(each["id"])
-        if event is None:
-            raise Wrong(f"{each['what']} with an id that no denied call has", "eventID of calls with AccessDenied")
-        when, who, what = event["eventTime"], event["userIdentity"]["arn"], event["eventName"]
-        if (each["who"], each["what"]) != (who, what) or _moment(each["when"]) != _moment(when):
-            raise Wrong(
-                f"{each['what']} of {each['who']} at {each['when']}", f"{what} of {who} at {when} under that id"
-            )
-        if "who-lab-" not in each["who"]:
-            raise Wrong(f"a call of {each['who']}", f"those of {DEPLOYER} and {CALLER}")
-    newest = max(known[each["id"]]["eventTime"] for each in listed)
-    missing = [
-        event
-        for event in denied_events()
-        if event["eventTime"] <= newest and event["eventID"] not in {each["id"] for each in listed}
-    ]
-    if missing:
-        raise Wrong(
-            f"a list without {missing[0]['eventName']} of {missing[0]['userIdentity']['arn']}",
-            "every denied call of both",
-            "answers come in pages: a paginator reads them all",
-        )
-    if not {each["what"] for each in listed} >= set(ATTEMPTS):
-        raise Wrong("a list without the three attempts of section 7", "every denied call of both")
-    return f"{len(listed)} denied calls, all of them in the event history"
-
-
-def _moment(text: object) -> datetime | None:
-    """A time in any ISO form, to the second; None for what is none."""
-    try:
-        moment = datetime.fromisoformat(str(text)).replace(microsecond=0)
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
 def rotate(work: Work) -> str:
     """The new key works, the old one does not."""
     old = _key(work, "caller-old.json", "a copy of the old key, which the cell above makes")
@@ -350,17 +245,33 @@ def rotate(work: Work) -> str:
 
 def cleanup(_: Work) -> str:
     """Nothing of the lab is left, and there was something once."""
-    found = {
+    there = {
         "user": names_of("iam", "list_users", "Users", "UserName"),
         "role": names_of("iam", "list_roles", "Roles", "RoleName"),
         "policy": names_of("iam", "list_policies", "Policies", "PolicyName", Scope="Local"),
         "bucket": [each["Name"] for each in client("s3").list_buckets()["Buckets"]],
+        "group": names_of("iam", "list_groups", "Groups", "GroupName"),
     }
-    kept = {kind: left for kind, names in found.items() if (left := [each for each in names if "who-lab" in each])}
-    expected = "an account without anything named who-lab"
+    made = _named_in_calls()
+    kept = {
+        kind: left
+        for kind, names in there.items()
+        if (left := [each for each in names if MADE in each or each in made])
+    }
     if kept:
         told = "; ".join(counted(kind, names) for kind, names in kept.items())
-        raise (NotAttempted if len(kept) == len(found) else Wrong)(f"still there: {told}", expected)
+        untouched = {"user", "role", "policy", "bucket"} <= kept.keys()
+        raise (NotAttempted if untouched else Wrong)(f"still there: {told}", "an account without what this lab made")
     if not any(event["eventName"] == "CreateRole" and "errorCode" not in event for event in events()):
         raise NotAttempted("no role ever made", "one that was used and then deleted")
-    return "no user, role, policy or bucket of this lab left"
+    return "no user, role, policy, group or bucket of this lab left"
+
+
+def _named_in_calls() -> set[str]:
+    """What this lab made under other names: each was named in a call that names its bucket or identities, too."""
+    found = set()
+    for event in events():
+        asked = event.get("requestParameters") or {}
+        if MADE in json.dumps(asked):
+            found |= {str(asked[key]).rpartition("/")[2] for key in NAMING if key in asked}
+    return found - {client("sts").get_caller_identity()["Arn"].rpartition("/")[2]}

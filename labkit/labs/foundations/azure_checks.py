@@ -5,7 +5,6 @@ Plain REST throughout, so that what Azure answered is what is shown.
 
 from __future__ import annotations
 
-import json
 import os
 import uuid
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from labkit.labs import roles
 from labkit.labs.azure_rest import (
     MANAGEMENT,
     PATIENCE,
+    ROLES_API,
     STORAGE,
     arm,
     assigned,
@@ -30,6 +30,8 @@ from labkit.labs.azure_rest import (
     token,
 )
 from labkit.labs.beginner.azure_checks import explain, whoami
+from labkit.labs.beginner.churn import shown
+from labkit.labs.foundations.files import DENIAL, DENIED_CALL, moment, one_of, record, records
 from labkit.labs.task import NotAttempted, Work, Wrong
 
 __all__ = ["audit", "boundary", "caller", "cleanup", "denial", "deployer", "explain", "policy", "rotate", "whoami"]
@@ -43,6 +45,8 @@ CONTAINERS = "Microsoft.Storage/storageAccounts/blobServices/containers"
 LONGEST = 30
 #: Why a call can be denied, as the task has it.
 WHYS = ("no role", "another scope", "notActions")
+#: What a program needs to sign in.
+CREDENTIALS = ("tenant_id", "client_id", "client_secret")
 
 
 def account_name() -> str:
@@ -98,7 +102,8 @@ def _days(secret: Mapping[str, str]) -> int:
 
 def identity(work: Work, name: str, file: str) -> dict[str, Any]:
     """The service principal of this name, whose credentials are in the file."""
-    expected = f"an application {name} with a service principal, and its secret in {shown(work, file)}"
+    path = shown(work, work.folder / "build" / file)
+    expected = f"an application {name} with a service principal, and its secret in {path}"
     applications = graph(f"/applications?$filter=displayName eq '{name}'")
     if not applications:
         raise NotAttempted(f"no application named {name}", expected)
@@ -116,8 +121,8 @@ def identity(work: Work, name: str, file: str) -> dict[str, Any]:
             'POST /servicePrincipals with {"appId": ...} makes it: roles are given to it, not to the application',
         )
     known = credentials(work, file)
-    if known.get("client_id") != applications[0]["appId"]:
-        raise Wrong(f"the client_id {known.get('client_id')!r} in {shown(work, file)}", f"the appId of {name}")
+    if known["client_id"] != applications[0]["appId"]:
+        raise Wrong(f"the client_id {known['client_id']!r} in {path}", f"the appId of {name}")
     answer = sign_in(known)
     if not answer.ok:
         raise Wrong(f"that {name} cannot sign in ({said(answer)})", "a secret that works")
@@ -138,12 +143,15 @@ def policy(work: Work) -> str:
         needs_allowed(DEPLOYER, what, tried())
     needs_allowed(CALLER, "read the scores", blob(mine[CALLER], "GET", f"{SCORES}/{BLOB}"))
     needs_denied(CALLER, "write scores", blob(mine[CALLER], "PUT", f"{SCORES}/refused.csv", b"x"))
+    needs_denied(CALLER, "delete a blob of scores", blob(mine[CALLER], "DELETE", f"{SCORES}/checked.csv"))
     for name, who in mine.items():
         needs_denied(name, "read the customers", blob(who, "GET", f"{CUSTOMERS}/{PERSONAL}"))
         needs_denied(name, "list the customers", blob(who, "GET", f"{CUSTOMERS}?restype=container&comp=list"))
         needs_denied(name, "list the account's keys", arm_as(who, "POST", f"{account_id()}/listKeys", "2023-01-01"))
         needs_denied(name, "give itself a role", give_itself(who))
-    return "8 calls that are refused and 4 that are not, each tried as the identity"
+        needs_denied(name, "read the storage account's settings", arm_as(who, "GET", account_id(), "2023-01-01"))
+        needs_one_role(name, who["id"])
+    return "12 calls that are refused and 4 that are not, each tried as the identity; and no other role anywhere"
 
 
 def boundary(work: Work) -> str:
@@ -177,17 +185,14 @@ def boundary(work: Work) -> str:
 def denial(work: Work) -> str:
     """The answers say who was denied what, and why; the Activity Log agrees."""
     expected = "a list of three, each with who, action, resource and why"
-    answers = in_file(work, "answers.json")
-    if not isinstance(answers, list) or not answers:
+    answers = records(work, "answers.json", DENIAL, expected)
+    if not answers:
         raise NotAttempted("no answers", expected)
-    if len(answers) != 3 or not all(isinstance(each, dict) for each in answers):
+    if len(answers) != 3:
         raise Wrong(f"{len(answers)} answers", expected)
     denied = {(each["caller"], action_of(each).lower(), each["resourceId"].lower()) for each in refusals(work)}
     whys = dict(zip(wanted(work), WHYS, strict=True))
     for number, each in enumerate(answers, 1):
-        for name in ("who", "action", "resource", "why"):
-            if not isinstance(each.get(name), str) or not each[name]:
-                raise Wrong(f"an answer {number} without {name}", expected)
         at = (each["who"], each["action"].lower(), each["resource"].lower().rstrip("/"))
         if at not in denied:
             raise Wrong(
@@ -198,6 +203,8 @@ def denial(work: Work) -> str:
         why = whys.get((each["who"], each["action"].lower()))
         if why is None:
             raise Wrong(f"answer {number}, which is not one of the three attempts of this section", expected)
+        if each["why"] not in WHYS:
+            raise Wrong(f"{each['why']!r} as the reason of answer {number}", one_of(WHYS))
         if each["why"] != why:
             raise Wrong(f"answer {number} with the reason {each['why']!r}", "another one", REASONS[why])
     if len({(each["who"], each["action"].lower()) for each in answers}) != 3:
@@ -216,17 +223,19 @@ REASONS = {
 def audit(work: Work) -> str:
     """``denied.json`` has every denied call of the two identities that the Activity Log has."""
     expected = "every denied call of the two, each with id, when, who and what"
-    listed = in_file(work, "denied.json")
-    if not isinstance(listed, list) or not listed:
+    listed = records(work, "denied.json", DENIED_CALL, expected)
+    if not listed:
         raise NotAttempted("no denied calls", expected)
     known = {each["eventDataId"]: each for each in refusals(work)}
     for each in listed:
-        event = known.get(each.get("id")) if isinstance(each, dict) else None
+        event = known.get(each["id"])
         if event is None:
-            raise Wrong(f"an entry that is no denied call of the two ({str(each)[:80]})", expected)
+            raise Wrong(f"{each['what']} with an id that no denied call of the two has ({each['id']})", expected)
         for name, truth in (("who", event["caller"]), ("what", action_of(event))):
-            if str(each.get(name, "")).lower() != truth.lower():
-                raise Wrong(f"the {name} {each.get(name)!r} of the event {each['id']}", repr(truth))
+            if each[name].lower() != truth.lower():
+                raise Wrong(f"the {name} {each[name]!r} of the event {each['id']}", repr(truth))
+        if moment(each["when"]) != moment(event["eventTimestamp"]):
+            raise Wrong(f"the when {each['when']!r} of the event {each['id']}", repr(event["eventTimestamp"]))
     there = {each["id"] for each in listed}
     # What was denied after the list was made, by checks too, need not be in it.
     last = max(known[id]["eventTimestamp"] for id in there)
@@ -243,9 +252,8 @@ def audit(work: Work) -> str:
 def rotate(work: Work) -> str:
     """The new secret signs in, the old one does not."""
     expected = "a new secret in caller.json, and the one in caller-old.json removed"
-    old = in_file(work, "caller-old.json")
-    new = credentials(work, "caller.json")
-    if not isinstance(old, dict) or old.get("client_secret") == new.get("client_secret"):
+    old, new = credentials(work, "caller-old.json"), credentials(work, "caller.json")
+    if old["client_secret"] == new["client_secret"]:
         raise NotAttempted("the same secret as before", expected)
     answer = sign_in(new)
     if not answer.ok:
@@ -320,6 +328,24 @@ def needs_denied(name: str, what: str, answer: requests.Response) -> None:
         raise Wrong(f"that {name} got {said(answer)} when it tried to {what}", "that it is denied")
 
 
+def needs_one_role(name: str, principal: str) -> None:
+    """One role, on the container: what another gives need not show in any call that is tried."""
+    given = [each["properties"] for each in assigned(principal)]
+    at = container_id(SCORES).lower()
+    if len(given) == 1 and given[0]["scope"].lower() == at:
+        return
+    held = sorted(
+        f"{arm('GET', each['roleDefinitionId'], ROLES_API).json()['properties']['roleName']} on "
+        f"{f'the container {SCORES}' if each['scope'].lower() == at else each['scope']}"
+        for each in given
+    )
+    raise Wrong(
+        f"that {name} has {' and '.join(held)}",
+        f"one role, on the container {SCORES}",
+        "roles add up, wherever they were given: role_assignments.delete_by_id takes one away",
+    )
+
+
 def may_delete(role: Mapping[str, Any]) -> bool:
     """Whether a role may delete containers, so that the check need not try it."""
     return any(roles.allows(each, f"{CONTAINERS}/delete") for each in role["properties"]["permissions"])
@@ -365,28 +391,8 @@ def action_of(event: Mapping[str, Any]) -> str:
     return str(event["authorization"]["action"])
 
 
-def credentials(work: Work, file: str) -> dict[str, str]:
+def credentials(work: Work, file: str) -> dict[str, Any]:
     """An application's tenant, id and secret, as the task keeps them."""
-    found = in_file(work, file)
-    expected = "tenant_id, client_id and client_secret"
-    if not isinstance(found, dict):
-        raise NotAttempted(f"no file {shown(work, file)}", expected)
-    for name in ("tenant_id", "client_id", "client_secret"):
-        if not isinstance(found.get(name), str) or not found[name]:
-            raise Wrong(f"the file {shown(work, file)} without {name}", expected)
-    return found
-
-
-def in_file(work: Work, name: str) -> Any:
-    """What a JSON file in ``build`` holds; None where there is none."""
-    file = work.folder / "build" / name
-    if not file.is_file():
-        return None
-    try:
-        return json.loads(file.read_text())
-    except ValueError as error:
-        raise Wrong(f"the file {shown(work, name)}, which is no JSON ({error})", "JSON") from None
-
-
-def shown(work: Work, name: str) -> str:
-    return f"{work.folder.name}/build/{name}"
+    return record(
+        work, file, CREDENTIALS, ", ".join(CREDENTIALS), "save(...), in the cell of the task, writes all three"
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.auth.exceptions import RefreshError
 
 from labkit.labs.beginner import gcp_cloud
-from labkit.labs.foundations import gcp_checks
+from labkit.labs.foundations import gcp_checks, gcp_trail
 from labkit.labs.task import Definition, Task
 
 
@@ -76,7 +76,7 @@ LAB = Definition(
             "denial",
             "Read three denials",
             points=15,
-            check=gcp_checks.denial,
+            check=gcp_trail.denial,
             hints=(
                 "each sentence names the permission; who and on what is in the call that you made",
                 "a role on the caller's account does not reach the project; the deployer's third role ended in January",
@@ -86,7 +86,7 @@ LAB = Definition(
             "audit",
             "Find them in the audit trail",
             points=10,
-            check=gcp_checks.audit,
+            check=gcp_trail.audit,
             hints=(
                 "logs.list_entries(filter_=...) with three parts joined by AND: the log, the code, the address",
                 'protoPayload.authenticationInfo.principalEmail:"who-lab-" means every address with that in it',

@@ -17,8 +17,10 @@ from google.auth.transport.requests import Request as AuthRequest
 from google.oauth2 import service_account
 
 from labkit.labs import trials
-from labkit.labs.beginner.churn import read_json, shown
+from labkit.labs.beginner.churn import shown
 from labkit.labs.beginner.gcp_cloud import SCOPE, TIMEOUT, Cloud, Refused, Resource
+from labkit.labs.foundations.files import record
+from labkit.labs.foundations.gcp_trail import entries
 from labkit.labs.task import NotAttempted, Work, Wrong
 from labkit.labs.trials import Trial
 
@@ -28,14 +30,22 @@ UPLOAD = "https://storage.googleapis.com/upload/storage/v1/b"
 CREATOR = "roles/iam.serviceAccountTokenCreator"
 #: What the custom role has.
 PERMISSIONS = {"storage.objects.create", "storage.objects.get", "storage.objects.list"}
+#: What every key of an account has, and where a key comes from.
+KEY, KEY_HINT = (
+    ("client_email", "private_key_id"),
+    "private_key_data holds the whole file, as create_service_account_key answers it",
+)
+#: What helps with a call that ends otherwise than it has to.
+LIST_HINT = "a list is asked of the bucket: the binding of who is to list has the condition or_the_bucket, no other has"
+NEED_HINT = "this needs a binding of a role that has the permission, with a condition just as in below_scores"
+REACH_HINT = "a binding without a condition, or with a wider one, reaches the whole bucket: below_scores narrows it"
+WRITE_HINT = (
+    "storage.objects.create alone writes new objects: objectCreator has it, while objectUser and objectAdmin also "
+    "replace and delete"
+)
+MORE_HINT = "some binding gives a role that is about more than objects, on the bucket, the account or the project"
 #: The object that a check writes and takes away again.
 MARK = "scores/check"
-#: The attempts of section 7: the permission -> why it was denied.
-ATTEMPTS = {
-    "iam.serviceAccountKeys.create": "no binding",
-    "iam.serviceAccounts.create": "bound elsewhere",
-    "storage.buckets.delete": "condition",
-}
 
 
 def email(cloud: Cloud, name: str) -> str:
@@ -65,7 +75,7 @@ def as_deployer(cloud: Cloud) -> AuthorizedSession:
 def as_caller(work: Work, file: str = "caller.json") -> AuthorizedSession:
     """A session of the caller, by the key in a file of the learner's; raises ``RefreshError`` where it is refused."""
     path = work.folder / "build" / file
-    read_json(work, file, "a key of the account as JSON, as create_service_account_key answers it")
+    record(work, file, KEY, "a key of the account as JSON", KEY_HINT)
     try:
         credentials = service_account.Credentials.from_service_account_file(str(path), scopes=[SCOPE])
     except (ValueError, GoogleAuthError) as error:
@@ -130,10 +140,9 @@ def caller(work: Work) -> str:
     cloud = Cloud()
     address = email(cloud, "caller")
     expected = f"a key of {address}"
-    key = read_json(work, "caller.json", expected)
-    if not isinstance(key, dict) or key.get("client_email") != address:
-        whose = key.get("client_email", "nobody") if isinstance(key, dict) else "nobody"
-        raise Wrong(f"a key of {whose}", expected)
+    key = record(work, "caller.json", KEY, expected, KEY_HINT)
+    if key["client_email"] != address:
+        raise Wrong(f"a key of {key['client_email']}", expected)
     try:
         as_caller(work)
     except RefreshError as error:
@@ -172,28 +181,32 @@ def _of_deployer(cloud: Cloud, session: AuthorizedSession) -> Iterator[Trial]:
     def objects(method: str, name: str) -> Callable[[], requests.Response]:
         return lambda: session.request(method, _object(cloud, name), timeout=TIMEOUT)
 
+    def listing() -> requests.Response:
+        return session.get(f"{at}/o", params={"prefix": "scores/"}, timeout=TIMEOUT)
+
     at = f"{STORAGE}/{bucket(cloud)}"
-    yield Trial("list the bucket", True, lambda: session.get(f"{at}/o", params={"prefix": "scores/"}, timeout=TIMEOUT))
-    yield Trial("write below scores/", True, lambda: _put(cloud, session, MARK))
-    yield Trial("read below scores/", True, objects("GET", MARK))
-    yield Trial("read customers/", False, objects("GET", "customers/customers.csv"))
-    yield Trial("write below customers/", False, lambda: _put(cloud, session, "customers/check"))
-    yield Trial("replace what is below scores/", False, lambda: _put(cloud, session, MARK))
-    yield Trial("delete below scores/", False, objects("DELETE", MARK))
-    yield Trial("read the bucket's policy", False, lambda: session.get(f"{at}/iam", timeout=TIMEOUT))
-    yield Trial("list the project's accounts", False, lambda: _accounts(cloud, session))
+    yield Trial("list the bucket", True, listing, LIST_HINT)
+    yield Trial("write below scores/", True, lambda: _put(cloud, session, MARK), NEED_HINT)
+    yield Trial("read below scores/", True, objects("GET", MARK), NEED_HINT)
+    yield Trial("read customers/", False, objects("GET", "customers/customers.csv"), REACH_HINT)
+    yield Trial("write below customers/", False, lambda: _put(cloud, session, "customers/check"), REACH_HINT)
+    yield Trial("replace what is below scores/", False, lambda: _put(cloud, session, MARK), WRITE_HINT)
+    yield Trial("delete below scores/", False, objects("DELETE", MARK), WRITE_HINT)
+    yield Trial("read the bucket's policy", False, lambda: session.get(f"{at}/iam", timeout=TIMEOUT), MORE_HINT)
+    yield Trial("list the project's accounts", False, lambda: _accounts(cloud, session), MORE_HINT)
 
 
 def _of_caller(cloud: Cloud, session: AuthorizedSession) -> Iterator[Trial]:
-    at = f"{STORAGE}/{bucket(cloud)}/o"
+    def ask(url: str) -> Callable[[], requests.Response]:
+        return lambda: session.get(url, timeout=TIMEOUT)
+
     keys = f"{IAM}/projects/{cloud.project}/serviceAccounts/{email(cloud, 'caller')}/keys"
-    yield Trial("read below scores/", True, lambda: session.get(_object(cloud, MARK), timeout=TIMEOUT))
-    yield Trial("write below scores/", False, lambda: _put(cloud, session, "scores/check-2"))
-    yield Trial("list the bucket", False, lambda: session.get(at, timeout=TIMEOUT))
-    yield Trial(
-        "read customers/", False, lambda: session.get(_object(cloud, "customers/customers.csv"), timeout=TIMEOUT)
-    )
-    yield Trial("list its own keys", False, lambda: session.get(keys, timeout=TIMEOUT))
+    reads = "reading is all that the caller needs: objectViewer, with the condition below_scores"
+    yield Trial("read below scores/", True, ask(_object(cloud, MARK)), NEED_HINT)
+    yield Trial("write below scores/", False, lambda: _put(cloud, session, "scores/check-2"), reads)
+    yield Trial("list the bucket", False, ask(f"{STORAGE}/{bucket(cloud)}/o"), LIST_HINT)
+    yield Trial("read customers/", False, ask(_object(cloud, "customers/customers.csv")), REACH_HINT)
+    yield Trial("list its own keys", False, ask(keys), MORE_HINT)
 
 
 def _object(cloud: Cloud, name: str) -> str:
@@ -249,108 +262,11 @@ def boundary(work: Work) -> str:
     return "a role of three permissions, the deployer's only one, and enough for its work"
 
 
-# -- the audit trail -----------------------------------------------------------------------------------------------
-
-
-def entries(cloud: Cloud, more: str) -> list[Resource]:
-    """The entries of the project's Admin Activity log that a filter means, oldest first."""
-    log = f"projects/{cloud.project}/logs/cloudaudit.googleapis.com%2Factivity"
-    body = {"resourceNames": [f"projects/{cloud.project}"], "filter": f'logName="{log}" AND {more}', "pageSize": 1000}
-    return list(cloud.call("POST", "https://logging.googleapis.com/v2/entries:list", json=body).get("entries", []))
-
-
-def denied_entries(cloud: Cloud) -> list[Resource]:
-    """The denied calls of the lab's accounts."""
-    return entries(cloud, 'protoPayload.status.code=7 AND protoPayload.authenticationInfo.principalEmail:"who-lab-"')
-
-
-def told(entry: Resource) -> dict[str, str]:
-    """Who was denied which permission on what, by an entry."""
-    payload = entry["protoPayload"]
-    asked = payload["authorizationInfo"][-1]
-    return {
-        "who": payload["authenticationInfo"]["principalEmail"],
-        "action": asked["permission"],
-        "resource": payload["resourceName"],
-    }
-
-
-def denial(work: Work) -> str:
-    """The learner's answers are what the audit log says of the three attempts."""
-    answers = read_json(work, "answers.json", "a list of three denials")
-    wanted = {}
-    for entry in denied_entries(Cloud()):
-        said = told(entry)
-        if said["action"] in ATTEMPTS:
-            wanted[said["action"]] = said
-    if len(wanted) < len(ATTEMPTS):
-        found = f"{len(wanted)} of the three attempts in the audit log"
-        raise NotAttempted(found, "all three", "run the cell with the three attempts again")
-    if not answers:
-        raise NotAttempted("an empty list of answers", "three denials, each with who, action, resource and why")
-    given = {}
-    for answer in answers:
-        if not isinstance(answer, dict) or {"who", "action", "resource", "why"} - answer.keys():
-            raise Wrong("an answer without who, action, resource or why", "all four in each")
-        given[str(answer["action"])] = answer
-    for action in given:
-        if action not in wanted:
-            raise Wrong(f"a permission {action!r}", "the permissions that Google's sentences name")
-    for action, said in wanted.items():
-        if action not in given:
-            raise Wrong(f"no answer about {action}", "one for each of the three attempts")
-        for field in ("who", "resource"):
-            if given[action][field] != said[field]:
-                raise Wrong(f"{given[action][field]!r} for {field} of {action}", "what the call was made by and on")
-        if given[action]["why"] != ATTEMPTS[action]:
-            raise Wrong(
-                f"{given[action]['why']!r} for {action}",
-                "the reason that the policies show",
-                "look at what two cells above was bound, where, and until when",
-            )
-    return f"three denials with their reasons: {', '.join(sorted(ATTEMPTS.values()))}"
-
-
-def audit(work: Work) -> str:
-    """The learner's list has the denied calls of the audit log, and no others."""
-    listed = read_json(work, "denied.json", "the denied calls, each with id, when, who and what")
-    if not listed:
-        raise NotAttempted("an empty list of denied calls", "those of the two accounts")
-    known = {entry["insertId"]: entry for entry in denied_entries(Cloud())}
-    newest = ""
-    for each in listed:
-        if not isinstance(each, dict) or {"id", "when", "who", "what"} - each.keys():
-            raise Wrong("a call without id, when, who or what", "all four in each")
-        entry = known.get(each["id"])
-        if entry is None:
-            raise Wrong(f"{each['what']} with an id that no denied call has", "insert_id of calls with status.code 7")
-        payload = entry["protoPayload"]
-        truth = (payload["authenticationInfo"]["principalEmail"], payload["methodName"])
-        if (each["who"], each["what"]) != truth:
-            raise Wrong(f"{each['what']} of {each['who']}", f"{truth[1]} of {truth[0]} under that id")
-        if str(each["when"])[:19] != entry["timestamp"][:19]:
-            raise Wrong(f"{each['what']} at {each['when']}", f"{entry['timestamp']}, when that call was made")
-        newest = max(newest, entry["timestamp"])
-    missing = [
-        entry for entry in known.values() if entry["timestamp"] <= newest and entry["insertId"] not in _ids(listed)
-    ]
-    if missing:
-        raise Wrong(f"a list without {missing[0]['protoPayload']['methodName']}", "every denied call of both")
-    tried = {told(known[each["id"]])["action"] for each in listed}
-    if not tried >= set(ATTEMPTS):
-        raise Wrong("a list without the three attempts of section 7", "every denied call of both")
-    return f"{len(listed)} denied calls, all of them in the audit log"
-
-
-def _ids(listed: list[Resource]) -> set[str]:
-    return {str(each["id"]) for each in listed}
-
-
 def rotate(work: Work) -> str:
     """The new key works, the old one does not."""
-    old = read_json(work, "caller-old.json", "a copy of the old key, which the cell above makes")
-    new = read_json(work, "caller.json", "the new key")
-    if old.get("private_key_id") == new.get("private_key_id"):
+    old = record(work, "caller-old.json", KEY, "a copy of the old key, which the cell above makes", KEY_HINT)
+    new = record(work, "caller.json", KEY, "the new key", KEY_HINT)
+    if old["private_key_id"] == new["private_key_id"]:
         raise NotAttempted("the same key as before", "a new one in build/caller.json")
     caller(work)
     try:

@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from labkit.cloud.state import Lab
-from labkit.labs.foundations import aws_checks
+from labkit.labs.foundations import aws_checks, aws_trail, aws_trust
 from labkit.labs.task import NotAttempted, Work, Wrong
 
 ACCOUNT = "123456789012"
@@ -116,16 +116,53 @@ def test_deployer_not_attempted(learner: Learner, work: Work) -> None:
 @pytest.mark.parametrize(
     ("principal", "found"),
     [
-        ({"AWS": "*"}, r"lets \* in"),
-        ("*", r"lets \* in"),
-        ({"AWS": ACCOUNT}, "lets 123456789012 in"),
+        ({"AWS": "*"}, "lets another user of the account in"),
+        ("*", "lets another user of the account in"),
+        ({"AWS": ACCOUNT}, "lets another user of the account in"),
+        ({"AWS": [ME, "210987654321"]}, "lets 210987654321 in"),
         ({"AWS": ME, "Service": "sagemaker.amazonaws.com"}, "lets sagemaker.amazonaws.com in"),
+        ({"AWS": ME, "Federated": "accounts.google.com"}, "lets accounts.google.com in"),
     ],
 )
 def test_deployer_that_trusts_others(learner: Learner, work: Work, principal: Any, found: str) -> None:
     learner.role(principal)
     with pytest.raises(Wrong, match=found):
         aws_checks.deployer(work)
+
+
+ONLY_ME = {"ArnEquals": {"aws:PrincipalArn": ME}}
+ASSUME = {"Effect": "Allow", "Action": "sts:AssumeRole"}
+EVERYBODY = ASSUME | {"Principal": {"AWS": "*"}}
+SOMEBODY_ELSE = {"ArnNotEquals": {"aws:PrincipalArn": ME}}
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        [EVERYBODY | {"Condition": ONLY_ME}],
+        [ASSUME | {"Principal": {"AWS": ACCOUNT}, "Condition": ONLY_ME}],
+        [EVERYBODY, EVERYBODY | {"Effect": "Deny", "Condition": SOMEBODY_ELSE}],
+    ],
+)
+def test_deployer_that_trusts_nobody_else_in_other_words(learner: Learner, work: Work, statements: Any) -> None:
+    learner.iam.create_role(RoleName=DEPLOYER, AssumeRolePolicyDocument=document(*statements))
+    assert aws_checks.deployer(work).startswith("a role that you can assume and another user cannot")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        ASSUME | {"NotPrincipal": {"AWS": f"arn:aws:iam::{ACCOUNT}:user/churn-lab-caller"}},
+        EVERYBODY | {"Condition": {"StringEquals": {"aws:PrincipalAccount": ACCOUNT}}},
+    ],
+)
+def test_deployer_whose_trust_is_wider_than_it_looks(learner: Learner, work: Work, statement: Any) -> None:
+    learner.iam.create_user(UserName="churn-lab-caller")
+    learner.iam.create_role(RoleName=DEPLOYER, AssumeRolePolicyDocument=document(statement))
+    with pytest.raises(Wrong, match="lets another user of the account in"):
+        aws_checks.deployer(work)
+    names = {each["UserName"] for each in learner.iam.list_users()["Users"]}
+    assert aws_trust.STRANGER not in names
 
 
 def test_caller_right(learner: Learner, work: Work) -> None:
@@ -141,8 +178,10 @@ def test_caller_not_attempted(learner: Learner, work: Work) -> None:
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("AKIA", "that is no JSON"),
-        ('{"AccessKeyId": "AKIA"}', "without AccessKeyId or SecretAccessKey"),
+        ("AKIA", r"that is no JSON \(line 1, column 1: Expecting value\)"),
+        ('{"AccessKeyId": "AKIA"}', r"aws/build/caller\.json without SecretAccessKey"),
+        ('["AKIA"]', r"a list as aws/build/caller\.json"),
+        ('{"AccessKeyId": "AKIA", "SecretAccessKey": ""}', "with an empty text under SecretAccessKey"),
         ('{"AccessKey": {"AccessKeyId": "AKIAX", "SecretAccessKey": "x"}}', "without AccessKeyId"),
         ('{"AccessKeyId": "AKIAX", "SecretAccessKey": "x"}', "a key that AWS does not take"),
     ],
@@ -172,6 +211,33 @@ def test_policy_attached_instead_of_inline(learner: Learner, work: Work) -> None
     assert aws_checks.policy(work).startswith("14 calls tried")
 
 
+@pytest.mark.parametrize("attached", [True, False])
+def test_policy_of_a_group(learner: Learner, work: Work, attached: bool) -> None:
+    learner.role()
+    learner.user()
+    learner.iam.create_group(GroupName="readers")
+    learner.iam.add_user_to_group(GroupName="readers", UserName=CALLER)
+    if attached:
+        arn = learner.iam.create_policy(PolicyName="reading", PolicyDocument=document(READ))["Policy"]["Arn"]
+        learner.iam.attach_group_policy(GroupName="readers", PolicyArn=arn)
+    else:
+        learner.iam.put_group_policy(GroupName="readers", PolicyName="reading", PolicyDocument=document(READ))
+    with pytest.raises(Wrong, match="the deployer denied to list scores/"):
+        aws_checks.policy(work)
+    learner.iam.put_role_policy(RoleName=DEPLOYER, PolicyName="just-enough", PolicyDocument=document(LIST, WRITE))
+    assert aws_checks.policy(work).startswith("14 calls tried")
+
+
+def test_policy_of_the_bucket(learner: Learner, work: Work) -> None:
+    learner.role()
+    learner.user()
+    role = f"arn:aws:iam::{ACCOUNT}:role/{DEPLOYER}"
+    statements = [each | {"Principal": {"AWS": role}} for each in (LIST, WRITE)]
+    statements.append(READ | {"Principal": {"AWS": USER + CALLER}})
+    learner.s3.put_bucket_policy(Bucket=BUCKET, Policy=document(*statements))
+    assert aws_checks.policy(work).startswith("14 calls tried")
+
+
 def test_policy_not_attempted(learner: Learner, work: Work) -> None:
     with pytest.raises(NotAttempted, match="no role named who-lab-deployer"):
         aws_checks.policy(work)
@@ -179,6 +245,8 @@ def test_policy_not_attempted(learner: Learner, work: Work) -> None:
     with pytest.raises(NotAttempted, match="no user named who-lab-caller"):
         aws_checks.policy(work)
     learner.user()
+    closed = {"Effect": "Deny", "Principal": "*", "Action": "s3:DeleteBucket", "Resource": f"arn:aws:s3:::{BUCKET}"}
+    learner.s3.put_bucket_policy(Bucket=BUCKET, Policy=document(closed))
     with pytest.raises(NotAttempted, match="neither identity with a policy"):
         aws_checks.policy(work)
 
@@ -266,7 +334,7 @@ ANSWERS = [
 def test_denial_right(ready: Learner, work: Work) -> None:
     ready.attempts()
     (ready.build / "answers.json").write_text(json.dumps(ANSWERS))
-    assert aws_checks.denial(work).startswith("three denials")
+    assert aws_trail.denial(work).startswith("three denials")
 
 
 def test_denial_goes_by_the_newest_attempt(ready: Learner, work: Work) -> None:
@@ -278,31 +346,31 @@ def test_denial_goes_by_the_newest_attempt(ready: Learner, work: Work) -> None:
             session.client("iam").create_user(UserName=name)
     (ready.build / "answers.json").write_text(json.dumps(ANSWERS))
     with pytest.raises(NotAttempted, match="1 of the three attempts") as unfinished:
-        aws_checks.denial(work)
+        aws_trail.denial(work)
     assert unfinished.value.hint.endswith("what is missing is CreateAccessKey and DeleteBucket")
     ready.attempts()
-    assert aws_checks.denial(work).startswith("three denials")
+    assert aws_trail.denial(work).startswith("three denials")
 
 
 def test_denial_left_out(ready: Learner, work: Work) -> None:
     ready.attempts()
     (ready.build / "answers.json").write_text(json.dumps(ANSWERS[:2]))
     with pytest.raises(Wrong, match="no answer about DeleteBucket"):
-        aws_checks.denial(work)
+        aws_trail.denial(work)
     (ready.build / "answers.json").write_text(json.dumps(ANSWERS[0]))
-    with pytest.raises(Wrong, match="that is no list"):
-        aws_checks.denial(work)
+    with pytest.raises(Wrong, match=r"an object as aws/build/answers\.json"):
+        aws_trail.denial(work)
 
 
 def test_denial_not_attempted(ready: Learner, work: Work) -> None:
     with pytest.raises(NotAttempted, match=r"no file aws/build/answers\.json"):
-        aws_checks.denial(work)
+        aws_trail.denial(work)
     (ready.build / "answers.json").write_text("[]")
     with pytest.raises(NotAttempted, match="0 of the three attempts"):
-        aws_checks.denial(work)
+        aws_trail.denial(work)
     ready.attempts()
     with pytest.raises(NotAttempted, match="an empty list"):
-        aws_checks.denial(work)
+        aws_trail.denial(work)
 
 
 @pytest.mark.parametrize(
@@ -319,7 +387,7 @@ def test_denial_wrong(ready: Learner, work: Work, number: int, change: dict[str,
     answers = [each | (change if at == number else {}) for at, each in enumerate(ANSWERS)]
     (ready.build / "answers.json").write_text(json.dumps(answers))
     with pytest.raises(Wrong, match=found):
-        aws_checks.denial(work)
+        aws_trail.denial(work)
 
 
 def listed() -> list[dict[str, str]]:
@@ -331,27 +399,27 @@ def listed() -> list[dict[str, str]]:
             "who": event["userIdentity"]["arn"],
             "what": event["eventName"],
         }
-        for event in aws_checks.denied_events()
+        for event in aws_trail.denied_events()
     ]
 
 
 def test_audit_right(ready: Learner, work: Work) -> None:
     ready.attempts()
     (ready.build / "denied.json").write_text(json.dumps(listed()))
-    assert aws_checks.audit(work).startswith("3 denied calls")
+    assert aws_trail.audit(work).startswith("3 denied calls")
 
 
 def test_audit_with_the_times_of_the_sdk(ready: Learner, work: Work) -> None:
     ready.attempts()
     times = [each | {"when": each["when"].replace("T", " ").replace("Z", "+00:00")} for each in listed()]
     (ready.build / "denied.json").write_text(json.dumps(times))
-    assert aws_checks.audit(work).startswith("3 denied calls")
+    assert aws_trail.audit(work).startswith("3 denied calls")
 
 
 def test_audit_not_attempted(ready: Learner, work: Work) -> None:
     (ready.build / "denied.json").write_text("[]")
     with pytest.raises(NotAttempted, match="an empty list of denied calls"):
-        aws_checks.audit(work)
+        aws_trail.audit(work)
 
 
 def test_audit_wrong(ready: Learner, work: Work) -> None:
@@ -365,7 +433,7 @@ def test_audit_wrong(ready: Learner, work: Work) -> None:
     ):
         (ready.build / "denied.json").write_text(json.dumps(spoiled))
         with pytest.raises(Wrong, match=found):
-            aws_checks.audit(work)
+            aws_trail.audit(work)
 
 
 # rotate, cleanup ---------------------------------------------------------------------------------------------------
@@ -398,7 +466,34 @@ def test_cleanup(ready: Learner, work: Work) -> None:
     ready.iam.delete_policy(PolicyArn=BOUNDARY)
     ready.s3.delete_object(Bucket=BUCKET, Key="customers/customers.csv")
     ready.s3.delete_bucket(Bucket=BUCKET)
-    assert aws_checks.cleanup(work) == "no user, role, policy or bucket of this lab left"
+    assert aws_checks.cleanup(work) == "no user, role, policy, group or bucket of this lab left"
+
+
+def test_cleanup_of_what_the_learner_has_named(learner: Learner, work: Work) -> None:
+    """Policies, a group and a user by names of the learner's own; what is nothing of this lab is not counted."""
+    everything = document(allow("s3:GetObject", "*"))
+    for name, text in (("scores-reader", document(READ)), ("wide", everything), ("of-another-lab", everything)):
+        learner.iam.create_policy(PolicyName=name, PolicyDocument=text)
+    learner.role()
+    learner.iam.attach_role_policy(RoleName=DEPLOYER, PolicyArn=f"arn:aws:iam::{ACCOUNT}:policy/wide")
+    learner.iam.detach_role_policy(RoleName=DEPLOYER, PolicyArn=f"arn:aws:iam::{ACCOUNT}:policy/wide")
+    learner.iam.delete_role(RoleName=DEPLOYER)
+    learner.user()
+    key = json.loads((learner.build / "caller.json").read_text())["AccessKeyId"]
+    for group in ("readers", "others"):
+        learner.iam.create_group(GroupName=group)
+    learner.iam.add_user_to_group(GroupName="readers", UserName=CALLER)
+    learner.iam.remove_user_from_group(GroupName="readers", UserName=CALLER)
+    learner.iam.delete_access_key(UserName=CALLER, AccessKeyId=key)
+    learner.iam.delete_user(UserName=CALLER)
+    learner.iam.create_user(UserName="call-center")
+    learner.iam.put_user_policy(UserName="call-center", PolicyName="read", PolicyDocument=document(READ))
+    learner.s3.delete_object(Bucket=BUCKET, Key="customers/customers.csv")
+    learner.s3.delete_bucket(Bucket=BUCKET)
+    with pytest.raises(Wrong) as wrong:
+        aws_checks.cleanup(work)
+    left = "the user call-center; 2 policies (scores-reader, wide); the group readers"
+    assert wrong.value.found == f"still there: {left}"
 
 
 def test_cleanup_of_nothing(empty_clouds: Lab, work: Work) -> None:

@@ -125,6 +125,9 @@ def test_too_much_and_too_little(play: Play) -> None:
         ("(caller, 'Storage Blob Data Contributor', container_id['scores'])", "who-lab-caller can write scores"),
         ("(deployer, 'Storage Blob Data Reader', account_id)", "who-lab-deployer can read the customers"),
         ("(caller, 'Reader and Data Access', account_id)", "who-lab-caller can list the account's keys"),
+        ("(caller, 'Reader', account_id)", "who-lab-caller can read the storage account's settings"),
+        ("(caller, 'AcrPull', group_id)", "who-lab-caller has AcrPull on /subscriptions"),
+        ("(deployer, 'Reader', container_id['scores'])", "has Reader on the container scores and Storage Blob Data C"),
         ("(deployer, 'User Access Administrator', account_id)", "who-lab-deployer can give itself a role"),
     ):
         play.run(f"wanted = {{'x': {extra}}}\n{assigned}")
@@ -180,7 +183,8 @@ def test_denials_misread(play: Play) -> None:
         ([right[0] | {"why": "notActions"}, *right[1:]], "none of its roles holds the action at all"),
         ([right[0], right[1] | {"why": "no role"}, right[2]], "was given on another container"),
         ([right[0], right[1], right[2] | {"who": str(uuid.uuid4())}], "a call that the Activity Log has as denied"),
-        ([right[0], right[1], {"who": "x"}], "without action"),
+        ([right[0], right[1], {"who": "x"}], "entry 3 of azure/build/answers.json without action"),
+        ([right[0] | {"why": "a role"}, *right[1:]], "one of 'no role', 'another scope', 'notActions'"),
         ([right[0], right[1], right[1]], "the same call twice"),
     ):
         (play.work.folder / "build" / "answers.json").write_text(json.dumps(changed))
@@ -200,11 +204,14 @@ def test_a_list_of_denials_with_gaps(play: Play) -> None:
         (right[2:], "1 denied calls, without"),
         ([right[0] | {"who": "me"}, *right[1:]], "the who 'me'"),
         ([right[0] | {"id": "none"}, *right[1:]], "no denied call of the two"),
+        ([right[0] | {"when": "2020-01-01T00:00:00Z"}, *right[1:]], "the when '2020-01-01T00:00:00Z' of the event"),
+        ([right[0], {"id": 7}, right[2]], "entry 2 of azure/build/denied.json with a number under id"),
+        ({"denied": right}, "an object as azure/build/denied.json"),
     ):
         file.write_text(json.dumps(changed))
         wrong(checks.audit, play, said)
-    file.write_text("{")
-    wrong(checks.audit, play, "no JSON")
+    file.write_text('[\n  {"id": 1,}\n]')
+    wrong(checks.audit, play, "azure/build/denied.json that is no JSON (line 2, column 1")
 
 
 def test_a_secret_that_was_not_taken_away(play: Play) -> None:
@@ -215,3 +222,5 @@ def test_a_secret_that_was_not_taken_away(play: Play) -> None:
     play.run('(build / "caller.json").write_text(json.dumps({**json.loads((build / "caller.json").read_text()), '
              '"client_secret": "x"}))')  # fmt: skip
     wrong(checks.rotate, play, "AADSTS7000215")
+    (play.work.folder / "build" / "caller-old.json").write_text('{"tenant_id": "t"}')
+    wrong(checks.rotate, play, "azure/build/caller-old.json without client_id")

@@ -14,7 +14,7 @@ import pytest
 from labkit.cloud import client, environment
 from labkit.cloud.state import Lab
 from labkit.labs.beginner.gcp_cloud import Cloud, Refused
-from labkit.labs.foundations import gcp_checks
+from labkit.labs.foundations import gcp_checks, gcp_trail
 from labkit.labs.task import NotAttempted, Work, Wrong
 
 PROJECT = "mlops-lab"
@@ -203,23 +203,36 @@ def test_policy_not_attempted(both: Work) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bindings", "found"),
+    ("bindings", "found", "hint"),
     [
-        ([(VIEWER, DEPLOYER, BELOW), *RIGHT[1:]], "the deployer denied to list the bucket"),
-        ([(VIEWER, DEPLOYER, ""), *RIGHT[1:]], "the deployer allowed to read customers/"),
-        ([RIGHT[0], RIGHT[2]], "the deployer denied to write below scores/"),
-        ([RIGHT[0], (CREATOR, DEPLOYER, ""), RIGHT[2]], "the deployer allowed to write below customers/"),
-        ([(USER, DEPLOYER, OR_BUCKET), RIGHT[2]], "the deployer allowed to replace what is below scores/"),
-        (RIGHT[:2], "the caller denied to read below scores/"),
-        ([*RIGHT[:2], (VIEWER, CALLER, OR_BUCKET)], "the caller allowed to list the bucket"),
-        ([*RIGHT[:2], (VIEWER, CALLER, "")], "the caller allowed to list the bucket"),
-        ([*RIGHT, (CREATOR, CALLER, BELOW)], "the caller allowed to write below scores/"),
+        ([(VIEWER, DEPLOYER, BELOW), *RIGHT[1:]], "the deployer denied to list the bucket", gcp_checks.LIST_HINT),
+        ([(VIEWER, DEPLOYER, ""), *RIGHT[1:]], "the deployer allowed to read customers/", gcp_checks.REACH_HINT),
+        ([RIGHT[0], RIGHT[2]], "the deployer denied to write below scores/", gcp_checks.NEED_HINT),
+        (
+            [RIGHT[0], (CREATOR, DEPLOYER, ""), RIGHT[2]],
+            "the deployer allowed to write below customers/",
+            gcp_checks.REACH_HINT,
+        ),
+        (
+            [(USER, DEPLOYER, OR_BUCKET), RIGHT[2]],
+            "the deployer allowed to replace what is below scores/",
+            gcp_checks.WRITE_HINT,
+        ),
+        (RIGHT[:2], "the caller denied to read below scores/", gcp_checks.NEED_HINT),
+        ([*RIGHT[:2], (VIEWER, CALLER, OR_BUCKET)], "the caller allowed to list the bucket", gcp_checks.LIST_HINT),
+        ([*RIGHT[:2], (VIEWER, CALLER, "")], "the caller allowed to list the bucket", gcp_checks.LIST_HINT),
+        (
+            [*RIGHT, (CREATOR, CALLER, BELOW)],
+            "the caller allowed to write below scores/",
+            "reading is all that the caller needs: objectViewer, with the condition below_scores",
+        ),
     ],
 )
-def test_policy_wrong(both: Work, bindings: list[Binding], found: str) -> None:
+def test_policy_wrong(both: Work, bindings: list[Binding], found: str, hint: str) -> None:
     make_bucket(bindings)
-    with pytest.raises(Wrong, match=found):
+    with pytest.raises(Wrong, match=found) as wrong:
         gcp_checks.policy(both)
+    assert wrong.value.hint == hint
 
 
 def make_role(*permissions: str, **more: str) -> None:
@@ -293,15 +306,15 @@ def answer(work: Work, change: Callable[[list[dict[str, str]]], object] = lambda
 
 def test_denial_right(attempted: Work) -> None:
     answer(attempted)
-    assert gcp_checks.denial(attempted) == "three denials with their reasons: bound elsewhere, condition, no binding"
+    assert gcp_trail.denial(attempted) == "three denials with their reasons: bound elsewhere, condition, no binding"
 
 
 def test_denial_not_attempted(both: Work) -> None:
     with pytest.raises(NotAttempted, match=r"no file gcp/build/answers\.json"):
-        gcp_checks.denial(both)
+        gcp_trail.denial(both)
     answer(both)
     with pytest.raises(NotAttempted, match="0 of the three attempts in the audit log"):
-        gcp_checks.denial(both)
+        gcp_trail.denial(both)
 
 
 @pytest.mark.parametrize(
@@ -312,13 +325,21 @@ def test_denial_not_attempted(both: Work) -> None:
         (lambda answers: answers[1].update(who=CALLER), f"'{CALLER}' for who of iam"),
         (lambda answers: answers[2].update(resource="the bucket"), "'the bucket' for resource"),
         (lambda answers: answers[2].update(action="storage.objects.get"), r"a permission 'storage\.objects\.get'"),
-        (lambda answers: answers[1].pop("why"), "without who, action, resource or why"),
+        (lambda answers: answers[1].pop("why"), r"entry 2 of gcp/build/answers\.json without why"),
+        (lambda answers: answers[0].update(who=None), r"entry 1 of gcp/build/answers\.json with null under who"),
     ],
 )
 def test_denial_wrong(attempted: Work, change: Callable[[Any], object], found: str) -> None:
     answer(attempted, change)
     with pytest.raises(Wrong, match=found):
-        gcp_checks.denial(attempted)
+        gcp_trail.denial(attempted)
+
+
+def test_a_reason_that_there_is_not(attempted: Work) -> None:
+    answer(attempted, lambda answers: answers[0].update(why="no role"))
+    with pytest.raises(Wrong, match="'no role' as the reason of iam") as wrong:
+        gcp_trail.denial(attempted)
+    assert wrong.value.expected == "one of 'no binding', 'bound elsewhere', 'condition'"
 
 
 def list_denied(work: Work, change: Callable[[list[dict[str, str]]], object] = lambda _: None) -> None:
@@ -329,7 +350,7 @@ def list_denied(work: Work, change: Callable[[list[dict[str, str]]], object] = l
             "who": entry["protoPayload"]["authenticationInfo"]["principalEmail"],
             "what": entry["protoPayload"]["methodName"],
         }
-        for entry in gcp_checks.denied_entries(Cloud())
+        for entry in gcp_trail.denied_entries(Cloud())
     ]
     change(listed)
     (work.folder / "build" / "denied.json").write_text(json.dumps(listed))
@@ -337,13 +358,13 @@ def list_denied(work: Work, change: Callable[[list[dict[str, str]]], object] = l
 
 def test_audit_right(attempted: Work) -> None:
     list_denied(attempted)
-    assert gcp_checks.audit(attempted) == "3 denied calls, all of them in the audit log"
+    assert gcp_trail.audit(attempted) == "3 denied calls, all of them in the audit log"
 
 
 def test_audit_not_attempted(attempted: Work) -> None:
     list_denied(attempted, lambda listed: listed.clear())
     with pytest.raises(NotAttempted, match="an empty list of denied calls"):
-        gcp_checks.audit(attempted)
+        gcp_trail.audit(attempted)
 
 
 @pytest.mark.parametrize(
@@ -354,12 +375,13 @@ def test_audit_not_attempted(attempted: Work) -> None:
         (lambda listed: listed[0].update(id="x"), "with an id that no denied call has"),
         (lambda listed: listed[0].update(who=DEPLOYER), f"of {DEPLOYER}"),
         (lambda listed: listed[0].update(when="2020-01-01T00:00:00"), "at 2020-01-01"),
+        (lambda listed: listed.append("one more"), r"text as entry 4 of gcp/build/denied\.json"),
     ],
 )
 def test_audit_wrong(attempted: Work, change: Callable[[Any], object], found: str) -> None:
     list_denied(attempted, change)
     with pytest.raises(Wrong, match=found):
-        gcp_checks.audit(attempted)
+        gcp_trail.audit(attempted)
 
 
 # rotate and cleanup ------------------------------------------------------------------------------------------------
@@ -376,6 +398,21 @@ def test_rotate(both: Work) -> None:
         gcp_checks.rotate(both)
     delete(Cloud(), f"{ACCOUNTS}/{CALLER}/keys/{identifier}")
     assert gcp_checks.rotate(both) == "a new key that works and an old one that is refused"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("{", r"caller-old\.json that is no JSON \(line 1, column 2: "),
+        ("[]", r"a list as gcp/build/caller-old\.json"),
+        ('{"client_email": "x"}', r"caller-old\.json without private_key_id"),
+        ('{"client_email": "x", "private_key_id": "y"}', r"caller-old\.json that is no key"),
+    ],
+)
+def test_rotate_with_an_old_key_that_is_none(both: Work, text: str, found: str) -> None:
+    (both.folder / "build" / "caller-old.json").write_text(text)
+    with pytest.raises(Wrong, match=found):
+        gcp_checks.rotate(both)
 
 
 def test_cleanup(both: Work) -> None:
