@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from labkit.labs.beginner.gcp_cloud import explain, whoami
-from labkit.labs.intermediate import gcp_access, gcp_checks, gcp_gate
+from labkit.labs.intermediate import gcp_access, gcp_checks, gcp_gate, gcp_schedule
 from labkit.labs.task import Definition, Task
 
 LAB = Definition(
@@ -88,7 +88,7 @@ LAB = Definition(
             "schedule",
             "Let it run every month",
             points=10,
-            check=gcp_checks.schedule,
+            check=gcp_schedule.schedule,
             hints=(
                 "job.create_schedule takes display_name, cron, max_concurrent_run_count and service_account",
                 'parameter_values={"data": months} and enable_caching=False in PipelineJob(...)',
@@ -102,10 +102,13 @@ LAB = Definition(
             check=gcp_checks.approve,
             hints=(
                 "three calls: add_version_aliases, Endpoint.create, endpoint.deploy",
-                'registry().add_version_aliases(["champion"], version=made.partition("@")[2])',
                 (
-                    'endpoint.deploy(aiplatform.Model(f"{model_of_churn.resource_name}@champion"), '
-                    'machine_type="n1-standard-2", traffic_percentage=100)'
+                    'made = tasks_of(registered)["register"].execution.metadata["output:Output"] is ID@VERSION; '
+                    'aiplatform.models.ModelRegistry(model=ID).add_version_aliases(["champion"], version=VERSION)'
+                ),
+                (
+                    'endpoint.deploy(aiplatform.Model("ID@champion"), machine_type="n1-standard-2", '
+                    "traffic_percentage=100)"
                 ),
             ),
         ),
@@ -116,7 +119,7 @@ LAB = Definition(
             check=gcp_checks.failure,
             hints=(
                 "the run's error only names the task; the log of the task's job has its own words",
-                'json.dumps({"step": task.task_name, "reason": lines[-1]})',
+                'json.dumps({"step": step, "reason": lines[-1]})',
             ),
         ),
         Task(

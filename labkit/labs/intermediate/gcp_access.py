@@ -9,9 +9,10 @@ from labkit.labs.task import NotAttempted, Work, Wrong
 BUCKET_ROLE, PROJECT_ROLE = "roles/storage.objectAdmin", "roles/aiplatform.user"
 
 
-def roles(policy: Resource, member: str) -> set[str]:
-    """The roles that an allow policy binds to a member, on whatever condition."""
-    return {each["role"] for each in policy.get("bindings", []) if member in each.get("members", [])}
+def roles(policy: Resource, member: str, *, conditional: bool = False) -> set[str]:
+    """The roles that an allow policy binds to a member: all, or only those bound on a condition."""
+    bound = [each for each in policy.get("bindings", []) if member in each.get("members", [])]
+    return {each["role"] for each in bound if "condition" in each or not conditional}
 
 
 def _bucket_policy(project: Project) -> Resource | None:
@@ -49,11 +50,15 @@ def role(_: Work) -> str:
         ("in the project", project.project_policy(), PROJECT_ROLE),
     ):
         has = roles(policy, member)
+        if conditional := roles(policy, member, conditional=True):
+            raise Wrong(f"{min(conditional)} {where} on a condition", "bindings without one", "leave condition out")
         if needed not in has:
             listed = ", ".join(sorted(has)) or "no role"
-            raise Wrong(f"{listed} {where} for churn-pipeline", f"{needed} {where}")
+            hint = "" if has else f"read the policy {where}, add the binding, and set the policy that you have changed"
+            raise Wrong(f"{listed} {where} for churn-pipeline", f"{needed} {where}", hint)
         if has - {needed}:
-            raise Wrong(f"{min(has - {needed})} {where} too", f"{needed}, and nothing more")
+            more = min(has - {needed})
+            raise Wrong(f"{more} {where} too", f"{needed}, and nothing more", f"take the binding of {more} out again")
     return f"churn-pipeline with {BUCKET_ROLE} in the bucket and {PROJECT_ROLE} in the project"
 
 

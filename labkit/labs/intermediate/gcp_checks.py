@@ -8,18 +8,16 @@ from pathlib import Path
 
 import yaml
 
-from labkit.cloud.engine import expressions
-from labkit.cloud.engine.errors import CloudError
 from labkit.labs.beginner import churn
 from labkit.labs.beginner.churn import GATE, quoted, shown
 from labkit.labs.beginner.gcp_cloud import Refused, Resource
 from labkit.labs.intermediate import gcp_gate, retraining
-from labkit.labs.intermediate.gcp_project import ENDPOINT, MODEL, PIPELINE, SCHEDULE, Project, Run, job_of
-from labkit.labs.intermediate.retraining import HOUR, ZONE
-from labkit.labs.task import NotAttempted, Work, Wrong
+from labkit.labs.intermediate.gcp_project import ENDPOINT, MODEL, PIPELINE, Project, Run, job_of
+from labkit.labs.task import NotAttempted, Unfinished, Work, Wrong
 
 PROBE = Path(__file__).with_name("gcp_probe.py")
-SHELL_RUN = "from-the-shell"
+#: What the id of the run from the terminal begins with, and how many trees it grows.
+SHELL_RUN, SHELL_TREES = "from-the-shell", 50
 ALIAS = "champion"
 #: What an AUC is made of here.
 SCORES = "what predict returns, the probabilities of leaving"
@@ -76,15 +74,16 @@ def refused(_: Work) -> str:
     every = project.runs()
     simple = [run for run in every if run.parameter("kind") == "linear"]
     if not simple:
-        found = f"{len(every)} runs of {PIPELINE}, none of them with kind=linear"
+        found = f"{len(every)} run{'s' if len(every) != 1 else ''} of {PIPELINE}, none of them with kind=linear"
         raise NotAttempted(found if every else f"no run of {PIPELINE}", expected)
-    run = next((each for each in simple if _was_refused(each)), simple[0])
+    at_gate = [run for run in simple if run.parameter(gcp_gate.THRESHOLD) == GATE]
+    run = next((each for each in at_gate if _was_refused(each)), (at_gate or simple)[0])
     if run.state != "SUCCEEDED":
         hint = "wait for its end: finished(refused)" if run.state in ("PENDING", "RUNNING") else ""
         raise Wrong(f"a run with kind=linear that {run.ended}", expected, hint)
+    check_run(project, run)
     if not _was_refused(run):
-        raise Wrong(f"a run with kind=linear that registered {run.output('register')}", expected, gcp_gate.HINT)
-    _check_run(project, run)
+        raise Wrong(f"a run with kind=linear that registered {run.output('register')}", expected)
     return f"a run whose gate was not triggered by the AUC {run.output('evaluate'):.3f}, and nothing registered"
 
 
@@ -92,20 +91,22 @@ def _was_refused(run: Run) -> bool:
     return run.state == "SUCCEEDED" and run.output("evaluate") is not None and run.output("register") is None
 
 
-def _check_run(project: Project, run: Run) -> None:
+def check_run(project: Project, run: Run, hand_over: str = "submit(service_account=account)") -> None:
+    """Raises :class:`Wrong` unless a run is of the pipeline with its gate at 0.85, as the pipeline's account.
+
+    ``hand_over`` is a hint for who has not named the account.
+    """
+    try:
+        gcp_gate.check(run.described["pipelineSpec"])
+    except Unfinished as problem:
+        hint = "compile the pipeline with its gate and begin again: a run keeps what was compiled when it began"
+        raise Wrong(f"a run of a pipeline without its gate ({problem.found})", problem.expected, hint) from None
     threshold = run.parameter(gcp_gate.THRESHOLD)
     if threshold != GATE:
         raise Wrong(f"a run with the threshold {threshold}", f"one with {GATE}", f"leave {gcp_gate.THRESHOLD} as it is")
-    _check_account(project, run)
-
-
-def _check_account(project: Project, run: Run) -> None:
     if run.account != project.pipeline_account:
-        raise Wrong(
-            f"a run as {run.account or 'the default service account'}",
-            f"one as {project.pipeline_account}",
-            "begin hands it over: job.submit(service_account=account)",
-        )
+        account = run.account or "the default service account"
+        raise Wrong(f"a run as {account}", f"one as {project.pipeline_account}", hand_over)
 
 
 def registered(_: Work) -> str:
@@ -119,31 +120,39 @@ def registered(_: Work) -> str:
         if not forests:
             raise NotAttempted(f"no run of {PIPELINE} with a forest", expected)
         raise Wrong(f"a run with a forest that {forests[0].ended} and registered nothing", expected)
+    problems = []
     for run in passed:
-        auc, version = run.output("evaluate"), project.version(str(run.output("register")))
-        if version and auc > GATE and version["displayName"] == MODEL and run.state == "SUCCEEDED":
-            _check_run(project, run)
+        made, auc = str(run.output("register")), run.output("evaluate")
+        version = project.version(made)
+        if version is None:
+            problems.append(f"that the run {run.id} registered {made}, which is gone")
+        elif version["displayName"] != MODEL:
+            problems.append(f"a version of the model {version['displayName']}")
+        elif run.state != "SUCCEEDED":
+            problems.append(f"a run that registered version {version['versionId']} of {MODEL} and {run.ended}")
+        elif not auc > GATE:
+            problems.append(f"version {version['versionId']} of {MODEL}, of a run with an AUC of {auc:.3f}")
+        else:
+            check_run(project, run)
             return f"version {version['versionId']} of {MODEL}, registered by a run with an AUC of {auc:.3f}"
-    auc = passed[0].output("evaluate")
-    raise Wrong(
-        f"the version {passed[0].output('register')} of a run with an AUC of {auc:.3f} that {passed[0].ended}, or its "
-        "version deleted",
-        expected,
-    )
+    raise Wrong(problems[0], expected)
 
 
 def trigger(_: Work) -> str:
     """A plain HTTPS request started a run of its own."""
     project = Project()
-    expected = f"a run whose id begins with {SHELL_RUN}, as the pipeline's account"
+    expected = f"a run whose id begins with {SHELL_RUN}, with trees={SHELL_TREES}, as the pipeline's account"
     named = [run for run in project.runs() if run.id.startswith(SHELL_RUN)]
     if not named:
         raise NotAttempted(f"no run of {PIPELINE} whose id begins with {SHELL_RUN}", expected)
     run = named[0]
+    if run.parameter("trees") != SHELL_TREES:
+        hint = "curl sends the file that is given: --data @$request_file"
+        raise Wrong(f"the run {run.id} with trees={run.parameter('trees'):g}", expected, hint)
     if run.state not in ("PENDING", "RUNNING", "SUCCEEDED"):
         raise Wrong(f"the run {run.id} that {run.ended}", expected)
-    _check_account(project, run)
-    return f"a run whose id begins with {SHELL_RUN}, as {run.account}"
+    check_run(project, run)
+    return f"a run whose id begins with {SHELL_RUN}, with trees={SHELL_TREES}, as {run.account}"
 
 
 def failure(work: Work) -> str:
@@ -162,49 +171,6 @@ def failure(work: Work) -> str:
         "the run's error only names the task: the message of the log's last entry is the reason",
     )
     return f"the task {step}, and what it said: {last}"
-
-
-# -- schedule ------------------------------------------------------------------------------------------------------
-
-
-def schedule(_: Work) -> str:
-    """The schedule starts the pipeline on the first of each month, on fresh data, as the pipeline's account."""
-    project = Project()
-    expected = f"the schedule {SCHEDULE}: TZ={ZONE} 0 {HOUR} 1 * *"
-    found = project.named("schedules", SCHEDULE)
-    if not found:
-        raise NotAttempted(f"no schedule named {SCHEDULE}", expected)
-    plan = found[0]
-    _check_time(str(plan.get("cron", "")), expected)
-    if str(plan.get("maxConcurrentRunCount")) != "1":
-        raise Wrong(f"up to {plan.get('maxConcurrentRunCount')} runs at a time", "one", "max_concurrent_run_count=1")
-    job = Run(plan["createPipelineJobRequest"]["pipelineJob"])
-    data = str(job.parameter("data"))
-    if data.rstrip("/") != project.months:
-        raise Wrong(f"runs with data={data}", f"data={project.months}", 'parameter_values={"data": months}')
-    _check_run(project, job)
-    if gcp_gate.cached(job.described["pipelineSpec"], ["prepare"]):
-        raise Wrong(
-            "runs whose prepare may come from the cache",
-            "runs that read the months that are there",
-            "PipelineJob takes enable_caching=False: the folder's name is the same each month, its files are not",
-        )
-    runs = [run for run in project.runs() if str(run.parameter("data")).rstrip("/") == project.months]
-    if plan["state"] != "ACTIVE" and not runs:
-        raise Wrong(f"a schedule that is {plan['state']} and has never started anything", "one that is ACTIVE")
-    fired = f"; it has started {len(runs)} run{'s' if len(runs) != 1 else ''}" if runs else ""
-    return f"{plan['cron']}, which starts {PIPELINE}{fired}"
-
-
-def _check_time(cron: str, expected: str) -> None:
-    try:
-        expression, place = expressions.cron_in_zone(cron)
-    except CloudError as error:
-        raise Wrong(f"the schedule {cron!r} ({error})", expected) from None
-    if place.key != ZONE:
-        raise Wrong(f"a schedule in the time zone {place.key}", ZONE, f"the expression begins with TZ={ZONE}")
-    hint = "the fields are minutes, hours, day of the month, month and day of the week"
-    retraining.check_monthly(lambda at: expression.next(at, place), cron, expected, hint)
 
 
 # -- approve -------------------------------------------------------------------------------------------------------
@@ -233,10 +199,9 @@ def approve(work: Work) -> str:
         raise Wrong(
             f"version {version['versionId']} on it, which has the aliases {aliases}",
             expected,
-            f'registry().add_version_aliases(["{ALIAS}"], version=...)',
+            f'ModelRegistry(model=...).add_version_aliases(["{ALIAS}"], version=...)',
         )
-    if not any(_same(str(run.output("register") or ""), name) for run in project.runs()):
-        raise Wrong(f"version {version['versionId']}, which no run of {PIPELINE} registered", expected)
+    _check_passed(project, version, [run for run in project.runs() if _same(str(run.output("register") or ""), name)])
     chosen = churn.customers(work)
     answers = _answers(work, project, version)
     try:
@@ -249,6 +214,19 @@ def approve(work: Work) -> str:
     return (
         f"version {version['versionId']}, the {ALIAS}, at {ENDPOINT}; it answers {len(chosen)} customers as it should"
     )
+
+
+def _check_passed(project: Project, version: Resource, made_it: list[Run]) -> None:
+    """Raises :class:`Wrong` unless one of the runs that registered a version is of the gated pipeline and passed."""
+    if not made_it:
+        raise Wrong(
+            f"version {version['versionId']}, which no run of {PIPELINE} registered", "one that passed the gate"
+        )
+    passed = [run for run in made_it if run.output("evaluate") > GATE]
+    if not passed:
+        found = f"version {version['versionId']}, of a run with an AUC of {made_it[0].output('evaluate'):.3f}"
+        raise Wrong(found, f"one with an AUC above {GATE}", "the run registered has made one")
+    check_run(project, passed[0])
 
 
 def _same(one: str, other: str) -> bool:

@@ -70,7 +70,7 @@ def check(spec: Spec) -> None:
     registering = [each for each in every if each.function == REGISTERS]
     expected = f"the component {REGISTERS}, behind a dsl.If on the AUC and {THRESHOLD}"
     if not registering:
-        names = ", ".join(each.name for each in every)
+        names = ", ".join(sorted(each.name for each in every))
         raise NotAttempted(f"a pipeline of the tasks {names}, none of which registers a model", expected)
     default = spec["root"].get("inputDefinitions", {}).get("parameters", {}).get(THRESHOLD, {}).get("defaultValue")
     if default != GATE:

@@ -39,7 +39,9 @@ def pipeline(inside: Callable[[Any, Any, Any], None], threshold: float = 0.85) -
     """A compiled pipeline: ``inside(auc, auc_threshold, version)`` writes its end."""
 
     @dsl.pipeline(name="churn-monthly")
-    def churn_monthly(data: str, version: str = "", kind: str = "forest", auc_threshold: float = threshold):
+    def churn_monthly(
+        data: str, version: str = "", kind: str = "forest", trees: int = 100, auc_threshold: float = threshold
+    ):
         prepared = prepare(data=data)
         measured = evaluate(rows=prepared.output, kind=kind)
         inside(measured.output, auc_threshold, version)
@@ -55,6 +57,12 @@ def pipeline(inside: Callable[[Any, Any, Any], None], threshold: float = 0.85) -
 def gated(auc: Any, threshold: Any, version: Any) -> None:
     with dsl.If(auc > threshold, name="gate"):
         register(version=version)
+
+
+def beside(auc: Any, threshold: Any, version: Any) -> None:
+    with dsl.If(auc > threshold):
+        evaluate(rows=1, kind="none")
+    register(version=version)
 
 
 def done(operation: dict[str, Any]) -> dict[str, Any]:

@@ -55,6 +55,18 @@ def test_one_role_more_is_wrong() -> None:
         gcp_access.role(WORK)
 
 
+def test_a_role_on_a_condition_is_wrong() -> None:
+    gcp_world.account(in_bucket="")
+    bucket = gcp_world.bucket()
+    policy = bucket.get_iam_policy(requested_policy_version=3)
+    policy.version = 3
+    until = {"title": "today", "expression": 'request.time < timestamp("2020-01-01T00:00:00Z")'}
+    policy.bindings.append({"role": "roles/storage.objectAdmin", "members": {MEMBER}, "condition": until})
+    bucket.set_iam_policy(policy)
+    with pytest.raises(Wrong, match=r"roles/storage\.objectAdmin in the bucket on a condition"):
+        gcp_access.role(WORK)
+
+
 def test_a_policy_that_was_replaced_is_wrong() -> None:
     gcp_world.account()
     bucket = gcp_world.bucket()

@@ -13,7 +13,7 @@ from kfp import dsl
 from labkit.labs.intermediate import gcp_checks
 from labkit.labs.task import NotAttempted, Work, Wrong
 from tests.labs.beginner.conftest import DATA
-from tests.labs.intermediate.gcp_world import evaluate, gated, pipeline, register
+from tests.labs.intermediate.gcp_world import beside, evaluate, gated, pipeline, register
 
 
 def folder(path: Path, spec: dict[str, Any] | None) -> Work:
@@ -52,12 +52,6 @@ def test_no_file_and_no_register_are_not_attempted(tmp_path: Path) -> None:
         gcp_checks.gate(folder(tmp_path / "none", None))
     with pytest.raises(NotAttempted, match="the tasks evaluate, prepare, none of which registers"):
         gcp_checks.gate(folder(tmp_path / "stub", pipeline(lambda *_: None)))
-
-
-def beside(auc: Any, threshold: Any, version: Any) -> None:
-    with dsl.If(auc > threshold):
-        evaluate(rows=1, kind="none")
-    register(version=version)
 
 
 def at_least(auc: Any, threshold: Any, version: Any) -> None:

@@ -1,4 +1,4 @@
-"""The checks that look at runs, versions, the schedule and the endpoint, in one project in which everything is done."""
+"""The checks that look at runs, versions and the endpoint."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from labkit.labs.intermediate.gcp_project import Project
 from labkit.labs.task import NotAttempted, Work, Wrong
 from tests.labs.beginner.conftest import DATA, save_forest
 from tests.labs.intermediate import gcp_world
-from tests.labs.intermediate.gcp_world import gated, job, pipeline, run
+from tests.labs.intermediate.gcp_world import beside, gated, job, pipeline, run
 
 WORK: Any = None
 SPEC = pipeline(gated)
+UNGATED = pipeline(lambda *_: None)
 
 
 @pytest.fixture
@@ -40,13 +41,18 @@ def test_refused(project: Project) -> None:
     with pytest.raises(NotAttempted, match="no run of churn-monthly"):
         gcp_checks.refused(WORK)
     run(job(SPEC))
-    with pytest.raises(NotAttempted, match="1 runs of churn-monthly, none of them with kind=linear"):
+    with pytest.raises(NotAttempted, match="1 run of churn-monthly, none of them with kind=linear"):
         gcp_checks.refused(WORK)
     run(job(SPEC, kind="linear", auc_threshold=0.5, version="anything"))
-    with pytest.raises(Wrong, match="a run with kind=linear that registered anything"):
+    with pytest.raises(Wrong, match=r"a run with the threshold 0\.5"):
         gcp_checks.refused(WORK)
     run(job(SPEC, kind="linear", auc_threshold=0.95))
     with pytest.raises(Wrong, match=r"a run with the threshold 0\.95"):
+        gcp_checks.refused(WORK)
+    run(job(UNGATED, kind="linear"))
+    with pytest.raises(
+        Wrong, match=r"a run of a pipeline without its gate \(a pipeline of the tasks evaluate, prepare"
+    ):
         gcp_checks.refused(WORK)
     run({**job(SPEC, kind="linear"), "serviceAccount": ""})
     with pytest.raises(Wrong, match="a run as ") as wrong:
@@ -66,14 +72,21 @@ def test_trigger(project: Project) -> None:
     run(job(SPEC))
     with pytest.raises(NotAttempted, match="whose id begins with from-the-shell"):
         gcp_checks.trigger(WORK)
-    run(job(SPEC, data="gs://broken"), "from-the-shell-1")
-    with pytest.raises(Wrong, match="the run from-the-shell-1 that is FAILED"):
-        gcp_checks.trigger(WORK)
-    run({**job(SPEC), "serviceAccount": ""}, "from-the-shell-2")
-    with pytest.raises(Wrong, match="a run as "):
-        gcp_checks.trigger(WORK)
-    run(job(SPEC), "from-the-shell-3")
-    assert gcp_checks.trigger(WORK) == f"a run whose id begins with from-the-shell, as {project.pipeline_account}"
+    for number, (described, found) in enumerate(
+        (
+            (job(SPEC), r"the run from-the-shell-0 with trees=100"),
+            (job(SPEC, trees=50, data="gs://broken"), "the run from-the-shell-1 that is FAILED"),
+            ({**job(SPEC, trees=50), "serviceAccount": ""}, "a run as "),
+            (job(UNGATED, trees=50), "a run of a pipeline without its gate"),
+        )
+    ):
+        run(described, f"from-the-shell-{number}")
+        with pytest.raises(Wrong, match=found):
+            gcp_checks.trigger(WORK)
+    run(job(SPEC, trees=50), "from-the-shell-5")
+    assert gcp_checks.trigger(WORK) == (
+        f"a run whose id begins with from-the-shell, with trees=50, as {project.pipeline_account}"
+    )
 
 
 def test_failure(project: Project, gcp_work: Work) -> None:
@@ -97,48 +110,6 @@ def test_failure(project: Project, gcp_work: Work) -> None:
             gcp_checks.failure(gcp_work)
 
 
-def test_schedule_right(project: Project) -> None:
-    gcp_world.schedule(job(gcp_world.uncached(SPEC), data=project.months))
-    assert gcp_checks.schedule(WORK) == "TZ=Europe/Berlin 0 6 1 * *, which starts churn-monthly"
-
-
-def test_schedule_not_attempted(project: Project) -> None:
-    with pytest.raises(NotAttempted, match="no schedule named churn-monthly"):
-        gcp_checks.schedule(WORK)
-
-
-@pytest.mark.parametrize(
-    ("changed", "found"),
-    [
-        ({"cron": "0 6 1 * *"}, "a schedule in the time zone UTC"),
-        ({"cron": "TZ=Europe/Berlin 6 0 1 * *"}, "fires Sunday 01 February 2026 at 00:06"),
-        ({"cron": "TZ=Europe/Berlin 0 6 * * 1"}, "fires Monday 19 January 2026 at 06:00"),
-        ({"maxConcurrentRunCount": "3"}, "up to 3 runs at a time"),
-    ],
-)
-def test_another_time_is_wrong(project: Project, changed: dict[str, Any], found: str) -> None:
-    gcp_world.schedule(job(gcp_world.uncached(SPEC), data=project.months), **changed)
-    with pytest.raises(Wrong, match=found):
-        gcp_checks.schedule(WORK)
-
-
-def test_other_runs_are_wrong(project: Project) -> None:
-    right = job(gcp_world.uncached(SPEC), data=project.months)
-    for described, found in (
-        (job(gcp_world.uncached(SPEC)), "runs with data=gs://mlops-lab-churn-pipeline/history"),
-        ({**right, "serviceAccount": ""}, "a run as "),
-        (job(SPEC, data=project.months), "whose prepare may come from the cache"),
-    ):
-        name = gcp_world.schedule(described)
-        with pytest.raises(Wrong, match=found):
-            gcp_checks.schedule(WORK)
-        gcp_world.done(project.vertex("DELETE", name))
-    name = gcp_world.schedule(right)
-    project.vertex("POST", f"{name}:pause", json={})
-    with pytest.raises(Wrong, match="a schedule that is PAUSED and has never started anything"):
-        gcp_checks.schedule(WORK)
-
-
 def test_registered_and_approved(
     project: Project, gcp_work: Work, tmp_path: Path, customers: tuple[pandas.DataFrame, pandas.Series]
 ) -> None:
@@ -154,6 +125,14 @@ def test_registered_and_approved(
     run(job(SPEC, kind="linear", auc_threshold=0.5, version=first))
     with pytest.raises(Wrong, match=r"of a run with an AUC of 0\.800"):
         gcp_checks.registered(WORK)
+    run(job(pipeline(beside), version=first))
+    with pytest.raises(Wrong, match=r"a run of a pipeline without its gate \(the task register beside the gate"):
+        gcp_checks.registered(WORK)
+    gcp_world.alias(first, "champion")
+    endpoint = gcp_world.deploy(first)
+    with pytest.raises(Wrong, match=r"a run of a pipeline without its gate"):
+        gcp_checks.approve(gcp_work)
+    gcp_world.delete_endpoint(endpoint)
     second = gcp_world.version(model, "models/two")
     run(job(SPEC, version=second))
     assert gcp_checks.registered(WORK) == "version 2 of churn, registered by a run with an AUC of 0.920"
