@@ -8,7 +8,7 @@ from pathlib import Path
 
 from labkit.labs.task import Definition
 
-LEVELS = ("beginner", "intermediate", "advanced", "foundations")
+LEVELS = ("foundations", "beginner", "intermediate", "advanced")
 CLOUDS = ("aws", "azure", "gcp")
 
 

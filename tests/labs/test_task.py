@@ -112,6 +112,7 @@ def test_every_lab_is_whole(name: str) -> None:
 
 def test_labs_are_found_by_prefix() -> None:
     assert labs.matching([]) == labs.names()
+    assert labs.names()[:4] == ["foundations/aws", "foundations/azure", "foundations/gcp", "beginner/aws"]
     assert labs.matching(["beginner/aws"]) == ["beginner/aws"]
     assert "beginner/aws" in labs.matching(["beginner/", "beginner/aws"])
     with pytest.raises(LookupError, match=r"There is no lab at 'begin'; the labs are .*beginner/aws"):
