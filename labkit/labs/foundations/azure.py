@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labkit.labs.foundations import azure_checks
+from labkit.labs.foundations import azure_checks, azure_trail
 from labkit.labs.task import Definition, Task
 
 LAB = Definition(
@@ -65,7 +65,7 @@ LAB = Definition(
             "denial",
             "Read three denials",
             points=15,
-            check=azure_checks.denial,
+            check=azure_trail.denial,
             hints=(
                 "the message has who (the object id), the action and the scope between quotation marks",
                 "compare the action with the role's actions, then the scope with the assignment's scope",
@@ -75,7 +75,7 @@ LAB = Definition(
             "audit",
             "Find them in the Activity Log",
             points=10,
-            check=azure_checks.audit,
+            check=azure_trail.audit,
             hints=(
                 "monitor.activity_logs.list takes a filter that has to begin with eventTimestamp ge '...'",
                 'sub_status.value is "Forbidden" for what was denied',

@@ -5,18 +5,15 @@ Plain REST throughout, so that what Azure answered is what is shown.
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import requests
 
 from labkit.labs import roles
 from labkit.labs.azure_rest import (
-    MANAGEMENT,
-    PATIENCE,
     ROLES_API,
     STORAGE,
     arm,
@@ -24,54 +21,31 @@ from labkit.labs.azure_rest import (
     call,
     custom_roles,
     graph,
-    group_id,
     said,
     subscription,
-    token,
 )
 from labkit.labs.beginner.azure_checks import explain, whoami
-from labkit.labs.beginner.churn import shown
-from labkit.labs.foundations.files import DENIAL, DENIED_CALL, moment, one_of, record, records
+from labkit.labs.foundations.azure_identities import (
+    CALLER,
+    CONTAINERS,
+    DEPLOYER,
+    account_id,
+    account_name,
+    container_id,
+    credentials,
+    identity,
+    sign_in,
+)
+from labkit.labs.foundations.azure_trail import action_of, events
 from labkit.labs.task import NotAttempted, Work, Wrong
 
-__all__ = ["audit", "boundary", "caller", "cleanup", "denial", "deployer", "explain", "policy", "rotate", "whoami"]
+__all__ = ["boundary", "caller", "cleanup", "deployer", "explain", "policy", "rotate", "whoami"]
 
-DEPLOYER, CALLER, ROLE = "who-lab-deployer", "who-lab-caller", "who-lab-writer"
+ROLE = "who-lab-writer"
 SCORES, CUSTOMERS = "scores", "customers"
 BLOB, PERSONAL = "2026-11.csv", "customers.csv"
-CONTRIBUTOR, READER = "ba92f5b4-2d11-453d-a403-e96b0029c9fe", "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1"
-CONTAINERS = "Microsoft.Storage/storageAccounts/blobServices/containers"
 #: The days that a caller's secret may be good for.
 LONGEST = 30
-#: Why a call can be denied, as the task has it.
-WHYS = ("no role", "another scope", "notActions")
-#: What a program needs to sign in.
-CREDENTIALS = ("tenant_id", "client_id", "client_secret")
-
-
-def account_name() -> str:
-    """The storage account. Such names are unique in all of Azure, so the subscription is part of it."""
-    return f"wholab{subscription()[:8]}"
-
-
-def account_id() -> str:
-    return f"{group_id()}/providers/Microsoft.Storage/storageAccounts/{account_name()}"
-
-
-def container_id(name: str) -> str:
-    return f"{account_id()}/blobServices/default/containers/{name}"
-
-
-def sign_in(known: Mapping[str, str], resource: str = MANAGEMENT) -> requests.Response:
-    """What the sign-in host answers to an application's id and secret."""
-    url = f"https://login.microsoftonline.com/{known.get('tenant_id', '')}/oauth2/v2.0/token"
-    form = {
-        "grant_type": "client_credentials",
-        "client_id": known.get("client_id", ""),
-        "client_secret": known.get("client_secret", ""),
-        "scope": f"{resource}/.default",
-    }
-    return requests.post(url, data=form, timeout=PATIENCE)
 
 
 def deployer(work: Work) -> str:
@@ -98,35 +72,6 @@ def _days(secret: Mapping[str, str]) -> int:
     """How many days a secret is good for."""
     starts, ends = (datetime.fromisoformat(secret[name]) for name in ("startDateTime", "endDateTime"))
     return (ends - starts).days
-
-
-def identity(work: Work, name: str, file: str) -> dict[str, Any]:
-    """The service principal of this name, whose credentials are in the file."""
-    path = shown(work, work.folder / "build" / file)
-    expected = f"an application {name} with a service principal, and its secret in {path}"
-    applications = graph(f"/applications?$filter=displayName eq '{name}'")
-    if not applications:
-        raise NotAttempted(f"no application named {name}", expected)
-    if len(applications) > 1:
-        raise Wrong(
-            f"{len(applications)} applications named {name}",
-            "one",
-            f"forget({name!r}) deletes them all; then run your own cell again",
-        )
-    principals = graph(f"/servicePrincipals?$filter=appId eq '{applications[0]['appId']}'")
-    if not principals:
-        raise Wrong(
-            f"an application {name} without a service principal",
-            expected,
-            'POST /servicePrincipals with {"appId": ...} makes it: roles are given to it, not to the application',
-        )
-    known = credentials(work, file)
-    if known["client_id"] != applications[0]["appId"]:
-        raise Wrong(f"the client_id {known['client_id']!r} in {path}", f"the appId of {name}")
-    answer = sign_in(known)
-    if not answer.ok:
-        raise Wrong(f"that {name} cannot sign in ({said(answer)})", "a secret that works")
-    return principals[0]
 
 
 def policy(work: Work) -> str:
@@ -180,73 +125,6 @@ def boundary(work: Work) -> str:
             'PATCH the account with {"properties": {"allowSharedKeyAccess": false}}',
         )
     return f"{DEPLOYER} writes and deletes nothing, and the account's keys open nothing"
-
-
-def denial(work: Work) -> str:
-    """The answers say who was denied what, and why; the Activity Log agrees."""
-    expected = "a list of three, each with who, action, resource and why"
-    answers = records(work, "answers.json", DENIAL, expected)
-    if not answers:
-        raise NotAttempted("no answers", expected)
-    if len(answers) != 3:
-        raise Wrong(f"{len(answers)} answers", expected)
-    denied = {(each["caller"], action_of(each).lower(), each["resourceId"].lower()) for each in refusals(work)}
-    whys = dict(zip(wanted(work), WHYS, strict=True))
-    for number, each in enumerate(answers, 1):
-        at = (each["who"], each["action"].lower(), each["resource"].lower().rstrip("/"))
-        if at not in denied:
-            raise Wrong(
-                f"answer {number}: {each['who']} denied {each['action']}",
-                "a call that the Activity Log has as denied",
-                "the message has all three: the object id, the action and the scope, each between quotation marks",
-            )
-        why = whys.get((each["who"], each["action"].lower()))
-        if why is None:
-            raise Wrong(f"answer {number}, which is not one of the three attempts of this section", expected)
-        if each["why"] not in WHYS:
-            raise Wrong(f"{each['why']!r} as the reason of answer {number}", one_of(WHYS))
-        if each["why"] != why:
-            raise Wrong(f"answer {number} with the reason {each['why']!r}", "another one", REASONS[why])
-    if len({(each["who"], each["action"].lower()) for each in answers}) != 3:
-        raise Wrong("the same call twice", "each of the three attempts once")
-    return "three denials, each as the Activity Log has it, each with its reason"
-
-
-#: What tells one reason from another.
-REASONS = {
-    "no role": "none of its roles holds the action at all",
-    "another scope": "its role holds the action, but was given on another container",
-    "notActions": "its role holds the action by a wildcard and takes it off again",
-}
-
-
-def audit(work: Work) -> str:
-    """``denied.json`` has every denied call of the two identities that the Activity Log has."""
-    expected = "every denied call of the two, each with id, when, who and what"
-    listed = records(work, "denied.json", DENIED_CALL, expected)
-    if not listed:
-        raise NotAttempted("no denied calls", expected)
-    known = {each["eventDataId"]: each for each in refusals(work)}
-    for each in listed:
-        event = known.get(each["id"])
-        if event is None:
-            raise Wrong(f"{each['what']} with an id that no denied call of the two has ({each['id']})", expected)
-        for name, truth in (("who", event["caller"]), ("what", action_of(event))):
-            if each[name].lower() != truth.lower():
-                raise Wrong(f"the {name} {each[name]!r} of the event {each['id']}", repr(truth))
-        if moment(each["when"]) != moment(event["eventTimestamp"]):
-            raise Wrong(f"the when {each['when']!r} of the event {each['id']}", repr(event["eventTimestamp"]))
-    there = {each["id"] for each in listed}
-    # What was denied after the list was made, by checks too, need not be in it.
-    last = max(known[id]["eventTimestamp"] for id in there)
-    earlier = [each for each in known.values() if each["eventTimestamp"] <= last]
-    left = [each for each in earlier if each["eventDataId"] not in there]
-    late = set(wanted(work)) - {(each["caller"], action_of(each).lower()) for each in earlier}
-    if left or late:
-        missing = f"{action_of(left[0])} of {left[0]['caller']}" if left else "{1} of {0}".format(*sorted(late)[0])
-        hint = "answers come in pages, and the SDK's iterator reads them all"
-        raise Wrong(f"{len(there)} denied calls, without {missing}", expected, hint)
-    return f"all {len(there)} denied calls, as the Activity Log has them"
 
 
 def rotate(work: Work) -> str:
@@ -349,50 +227,3 @@ def needs_one_role(name: str, principal: str) -> None:
 def may_delete(role: Mapping[str, Any]) -> bool:
     """Whether a role may delete containers, so that the check need not try it."""
     return any(roles.allows(each, f"{CONTAINERS}/delete") for each in role["properties"]["permissions"])
-
-
-def wanted(work: Work) -> list[tuple[str, str]]:
-    """Who and what the three attempts of section 7 were, in the order of their reasons."""
-    mine = {
-        name: identity(work, name, file)["id"] for name, file in ((CALLER, "caller.json"), (DEPLOYER, "deployer.json"))
-    }
-    return [
-        (mine[CALLER], "microsoft.authorization/roleassignments/write"),
-        (mine[DEPLOYER], f"{CONTAINERS}/write".lower()),
-        (mine[DEPLOYER], f"{CONTAINERS}/delete".lower()),
-    ]
-
-
-def refusals(work: Work) -> list[dict[str, Any]]:
-    """The denied calls of the two identities in the Activity Log."""
-    mine = {who for who, _ in wanted(work)}
-    group = os.environ["AZURE_RESOURCE_GROUP"]
-    found = events(f"resourceGroupName eq '{group}' and status eq 'Failed'")
-    return [each for each in found if each["caller"] in mine and each["subStatus"]["value"] == "Forbidden"]
-
-
-def events(condition: str) -> list[dict[str, Any]]:
-    """The events of the Activity Log that a filter chooses."""
-    since = datetime.now(UTC) - timedelta(days=1)
-    query = f"$filter=eventTimestamp ge '{since:%Y-%m-%dT%H:%M:%SZ}' and {condition}"
-    path = f"/subscriptions/{subscription()}/providers/Microsoft.Insights/eventtypes/management/values?{query}"
-    answer = arm("GET", path, "2015-04-01")
-    found: list[dict[str, Any]] = []
-    while True:
-        answer.raise_for_status()
-        page = answer.json()
-        found += page["value"]
-        if not page.get("nextLink"):
-            return found
-        answer = call("GET", page["nextLink"], token(MANAGEMENT))
-
-
-def action_of(event: Mapping[str, Any]) -> str:
-    return str(event["authorization"]["action"])
-
-
-def credentials(work: Work, file: str) -> dict[str, Any]:
-    """An application's tenant, id and secret, as the task keeps them."""
-    return record(
-        work, file, CREDENTIALS, ", ".join(CREDENTIALS), "save(...), in the cell of the task, writes all three"
-    )

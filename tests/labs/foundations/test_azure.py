@@ -16,6 +16,7 @@ import pytest
 
 from labkit.cloud.azure import AzureCloud
 from labkit.cloud.engine import Engine
+from labkit.labs.foundations import azure, azure_trail
 from labkit.labs.foundations import azure_checks as checks
 from labkit.labs.task import NotAttempted, Work, Wrong
 from tests.cloud.azure import in_process
@@ -84,7 +85,7 @@ def none(check: Any, play: Play) -> None:
 def test_the_whole_notebook_is_right(play: Play) -> None:
     for task in ("deployer", "caller", "policy", "boundary", "denial", "audit", "rotate"):
         play.through(task)
-        assert getattr(checks, task)(play.work)
+        assert azure.LAB.task(task).check(play.work)
     none(checks.cleanup, play)
     play.run("resources.resources.begin_delete_by_id(account_id, api_version=STORAGE).wait()")
     wrong(checks.cleanup, play, "the application who-lab-deployer, the application who-lab-caller, the role")
@@ -174,9 +175,9 @@ def test_a_limit_that_is_none(play: Play) -> None:
 
 def test_denials_misread(play: Play) -> None:
     play.before("denial")
-    none(checks.denial, play)
+    none(azure_trail.denial, play)
     play.through("denial")
-    assert checks.denial(play.work)
+    assert azure_trail.denial(play.work)
     right = json.loads((play.work.folder / "build" / "answers.json").read_text())
     for changed, said in (
         (right[:2], "2 answers"),
@@ -188,17 +189,17 @@ def test_denials_misread(play: Play) -> None:
         ([right[0], right[1], right[1]], "the same call twice"),
     ):
         (play.work.folder / "build" / "answers.json").write_text(json.dumps(changed))
-        wrong(checks.denial, play, said)
+        wrong(azure_trail.denial, play, said)
 
 
 def test_a_list_of_denials_with_gaps(play: Play) -> None:
     play.before("audit")
-    none(checks.audit, play)
+    none(azure_trail.audit, play)
     play.through("audit")
     file = play.work.folder / "build" / "denied.json"
     right = json.loads(file.read_text())
     assert len(right) == 3
-    assert checks.audit(play.work) == "all 3 denied calls, as the Activity Log has them"
+    assert azure_trail.audit(play.work) == "all 3 denied calls, as the Activity Log has them"
     for changed, said in (
         (right[:1] + right[2:], "2 denied calls, without"),
         (right[2:], "1 denied calls, without"),
@@ -209,9 +210,9 @@ def test_a_list_of_denials_with_gaps(play: Play) -> None:
         ({"denied": right}, "an object as azure/build/denied.json"),
     ):
         file.write_text(json.dumps(changed))
-        wrong(checks.audit, play, said)
+        wrong(azure_trail.audit, play, said)
     file.write_text('[\n  {"id": 1,}\n]')
-    wrong(checks.audit, play, "azure/build/denied.json that is no JSON (line 2, column 1")
+    wrong(azure_trail.audit, play, "azure/build/denied.json that is no JSON (line 2, column 1")
 
 
 def test_a_secret_that_was_not_taken_away(play: Play) -> None:
