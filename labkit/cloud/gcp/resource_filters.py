@@ -20,11 +20,12 @@ from labkit.cloud.gcp.vertex_names import snake
 
 @dataclass(frozen=True)
 class Fields:
-    """The fields that a list can be filtered by, beside ``labels``."""
+    """The fields that a list can be filtered by, beside ``labels``; ``present`` are those asked for with ``:*``."""
 
     texts: tuple[str, ...] = ("display_name",)
     times: tuple[str, ...] = ("create_time", "update_time")
     enums: tuple[str, ...] = ("state",)
+    present: tuple[str, ...] = ()
 
 
 def judge(text: str, fields: Fields) -> Callable[..., bool]:
@@ -46,11 +47,13 @@ def judge(text: str, fields: Fields) -> Callable[..., bool]:
 
 
 def _check(leaf: Leaf, text: str, fields: Fields) -> None:
-    known = (*fields.texts, *fields.times, *fields.enums, "labels")
+    known = dict.fromkeys((*fields.texts, *fields.times, *fields.enums, *fields.present, "labels"))
     if not isinstance(leaf, Comparison) or snake(leaf.field[0]) not in known or not isinstance(leaf.value, str):
         raise invalid(f"The filter {text!r} is not served: the fields to filter by are {', '.join(known)}.", "filter")
     name = snake(leaf.field[0])
-    if name in fields.times:
+    if name in fields.present and _is_presence(leaf):
+        served = True
+    elif name in fields.times:
         served = leaf.operator in ORDERED and len(leaf.field) == 1
         try:
             datetime.fromisoformat(leaf.value.replace("Z", "+00:00"))
@@ -59,15 +62,22 @@ def _check(leaf: Leaf, text: str, fields: Fields) -> None:
     elif name == "labels":
         served = leaf.operator in ("=", "!=", ":") and len(leaf.field) <= 2
     else:
-        served = leaf.operator in ("=", "!=", ":") and len(leaf.field) == 1
+        served = name in (*fields.texts, *fields.enums) and leaf.operator in ("=", "!=", ":") and len(leaf.field) == 1
     if not served:
         raise invalid(f"The filter {text!r} is not served: {leaf.name} {leaf.operator} {leaf.value!r}.", "filter")
+
+
+def _is_presence(leaf: Comparison) -> bool:
+    """Whether a comparison asks for a field's being there: ``end_time:*``."""
+    return (len(leaf.field), leaf.operator, leaf.value) == (1, ":", "*")
 
 
 def _holds(leaf: Leaf, message: Any, further: Mapping[str, str], fields: Fields) -> bool:
     assert isinstance(leaf, Comparison)
     assert isinstance(leaf.value, str)
     name, value = snake(leaf.field[0]), leaf.value
+    if name in fields.present and _is_presence(leaf):
+        return bool(message.HasField(name))
     if name in fields.times:
         if not message.HasField(name):
             return False
@@ -85,5 +95,5 @@ def _holds(leaf: Leaf, message: Any, further: Mapping[str, str], fields: Fields)
     else:
         held = str(getattr(message, name))
     if leaf.operator == ":":
-        return value.strip("*") in held
+        return fnmatch.fnmatchcase(held, value) if "*" in value else value in held
     return fnmatch.fnmatchcase(held, value) is (leaf.operator == "=")

@@ -50,6 +50,7 @@ _MUTABLE = {
 }
 _FIELDS = Fields(
     times=("create_time", "update_time", "start_time", "end_time", "next_run_time"),
+    present=("end_time", "create_pipeline_job_request"),
 )
 
 

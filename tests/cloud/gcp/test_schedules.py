@@ -4,6 +4,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from kfp import dsl
@@ -148,3 +149,23 @@ def test_schedules_are_listed(world: World) -> None:
     assert [each["displayName"] for each in found] == ["second"]
     start = datetime.fromisoformat(found[0]["startTime"].replace("Z", "+00:00"))
     assert abs(start - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+def test_the_filters_that_the_reference_shows(world: World) -> None:
+    create(world, displayName="my_schedule_1")
+    create(world, displayName="not_my_schedule_2", endTime=(datetime.now(UTC) + timedelta(days=400)).isoformat())
+
+    def names(condition: str) -> list[str]:
+        found = world.ok("GET", f"{world.parent}/schedules?filter={quote(condition)}").get("schedules", [])
+        return sorted(each["displayName"] for each in found)
+
+    assert names('state="ACTIVE" AND display_name:"my_schedule_*"') == ["my_schedule_1"]
+    assert names('display_name:"*my_schedule_*"') == ["my_schedule_1", "not_my_schedule_2"]
+    assert names('NOT display_name="my_schedule_1"') == ["not_my_schedule_2"]
+    assert names('create_time>"2021-05-18T00:00:00Z"') == ["my_schedule_1", "not_my_schedule_2"]
+    assert names('end_time>"2021-05-18T00:00:00Z" AND end_time:*') == ["not_my_schedule_2"]
+    assert names("NOT end_time:*") == ["my_schedule_1"]
+    assert names("create_pipeline_job_request:*") == ["my_schedule_1", "not_my_schedule_2"]
+    for refused in ('create_pipeline_job_request="x"', "create_time:*", 'max_run_count="5"'):
+        code, message = world.error("GET", f"{world.parent}/schedules?filter={quote(refused)}")
+        assert (code, "is not served" in message) == ("INVALID_ARGUMENT", True)
