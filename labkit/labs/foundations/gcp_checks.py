@@ -123,16 +123,20 @@ def deployer(_: Work) -> str:
     if cloud.call("GET", f"{name}/keys", params={"keyTypes": "USER_MANAGED"}).get("keys"):
         raise Wrong("an account with a key", "one without: who impersonates it needs none")
     you = f"serviceAccount:{me(cloud)}"
-    project = cloud.call(
-        "POST", f"https://cloudresourcemanager.googleapis.com/v3/projects/{cloud.project}:getIamPolicy"
-    )
-    for policy, where in ((cloud.call("POST", f"{name}:getIamPolicy"), "it"), (project, "the whole project")):
-        for binding in policy.get("bindings", []):
+    own = cloud.call("POST", f"{name}:getIamPolicy").get("bindings", [])
+    for bindings, where in ((own, "it"), (_of_project(cloud), "the whole project")):
+        for binding in bindings:
             others = [each for each in binding["members"] if each != you or where != "it"]
             if binding["role"] == CREATOR and others:
                 raise Wrong(f"{CREATOR} on {where} for {others[0]}", expected)
     as_deployer(cloud)
     return f"{address}, which you can impersonate, without a key"
+
+
+def _of_project(cloud: Cloud) -> list[Resource]:
+    """The bindings of the project's policy."""
+    url = f"https://cloudresourcemanager.googleapis.com/v3/projects/{cloud.project}:getIamPolicy"
+    return list(cloud.call("POST", url).get("bindings", []))
 
 
 def caller(work: Work) -> str:
@@ -162,6 +166,10 @@ def policy(work: Work) -> str:
         tried += trials.run("the caller", _of_caller(cloud, as_caller(work)), is_denied)
     finally:
         _forget_mark(cloud)
+    for binding in _of_project(cloud):
+        for name in ("deployer", "caller"):
+            if f"serviceAccount:{email(cloud, name)}" in binding["members"]:
+                raise Wrong(f"{binding['role']} on the whole project for the {name}", "bindings on the bucket alone")
     return f"{tried} calls tried: what is needed is allowed, all else denied"
 
 

@@ -235,6 +235,14 @@ def test_policy_wrong(both: Work, bindings: list[Binding], found: str, hint: str
     assert wrong.value.hint == hint
 
 
+def test_a_role_on_the_project_that_shows_in_no_call_is_wrong(both: Work) -> None:
+    make_bucket(RIGHT)
+    project = f"https://cloudresourcemanager.googleapis.com/v3/projects/{PROJECT}"
+    bind(project, "roles/aiplatform.user", f"serviceAccount:{CALLER}")
+    with pytest.raises(Wrong, match=r"roles/aiplatform\.user on the whole project for the caller"):
+        gcp_checks.policy(both)
+
+
 def make_role(*permissions: str, **more: str) -> None:
     included = list(permissions or gcp_checks.PERMISSIONS)
     role = {"title": "Scores", "includedPermissions": included, "stage": "GA", **more}
