@@ -80,7 +80,7 @@ def refused(_: Work) -> str:
     run = next((each for each in at_gate if _was_refused(each)), (at_gate or simple)[0])
     if run.state != "SUCCEEDED":
         hint = "wait for its end: finished(refused)" if run.state in ("PENDING", "RUNNING") else ""
-        raise Wrong(f"a run with kind=linear that {run.ended}", expected, hint)
+        raise Wrong(f"a run with kind=linear that {project.ended(run)}", expected, hint)
     check_run(project, run)
     if not _was_refused(run):
         raise Wrong(f"a run with kind=linear that registered {run.output('register')}", expected)
@@ -119,7 +119,7 @@ def registered(_: Work) -> str:
         forests = [run for run in runs if run.parameter("kind") == "forest"]
         if not forests:
             raise NotAttempted(f"no run of {PIPELINE} with a forest", expected)
-        raise Wrong(f"a run with a forest that {forests[0].ended} and registered nothing", expected)
+        raise Wrong(f"a run with a forest that {project.ended(forests[0])} and registered nothing", expected)
     problems = []
     for run in passed:
         made, auc = str(run.output("register")), run.output("evaluate")
@@ -129,7 +129,7 @@ def registered(_: Work) -> str:
         elif version["displayName"] != MODEL:
             problems.append(f"a version of the model {version['displayName']}")
         elif run.state != "SUCCEEDED":
-            problems.append(f"a run that registered version {version['versionId']} of {MODEL} and {run.ended}")
+            problems.append(f"a run that registered version {version['versionId']} of {MODEL} and {project.ended(run)}")
         elif not auc > GATE:
             problems.append(f"version {version['versionId']} of {MODEL}, of a run with an AUC of {auc:.3f}")
         else:
@@ -150,7 +150,7 @@ def trigger(_: Work) -> str:
         hint = "curl sends the file that is given: --data @$request_file"
         raise Wrong(f"the run {run.id} with trees={run.parameter('trees'):g}", expected, hint)
     if run.state not in ("PENDING", "RUNNING", "SUCCEEDED"):
-        raise Wrong(f"the run {run.id} that {run.ended}", expected)
+        raise Wrong(f"the run {run.id} that {project.ended(run)}", expected)
     check_run(project, run)
     return f"a run whose id begins with {SHELL_RUN}, with trees={SHELL_TREES}, as {run.account}"
 

@@ -79,6 +79,15 @@ class Project(Cloud):
         said = [each.get("jsonPayload", {}).get("message") or each.get("textPayload") for each in entries]
         return [str(line) for line in said if line]
 
+    def ended(self, run: Run) -> str:
+        """How a run ended, as a phrase that follows "that"; for one that failed with the failed task's last words."""
+        failed = run.failed_task
+        said = self.log_lines(job_of(failed)) if failed else []
+        if failed and said:
+            return f"is {run.state} (the task {failed['taskName']} said: {said[-1].rstrip('.')})"
+        error = run.described.get("error", {}).get("message", "").rstrip(".")
+        return f"is {run.state}{f' ({error})' if error else ''}"
+
 
 @dataclass(frozen=True)
 class Run:
@@ -121,12 +130,6 @@ class Run:
     def failed_task(self) -> Resource | None:
         """The task that failed in a job of its own."""
         return next((each for each in self.tasks.values() if each.get("state") == "FAILED" and job_of(each)), None)
-
-    @property
-    def ended(self) -> str:
-        """How it ended, as a phrase that follows "that"."""
-        said = self.described.get("error", {}).get("message", "")
-        return f"is {self.state}{f' ({said})' if said else ''}"
 
 
 def job_of(task: Resource) -> str:

@@ -64,7 +64,9 @@ def test_refused(project: Project) -> None:
 
 def test_refused_by_a_failure_is_wrong(project: Project) -> None:
     run(job(SPEC, kind="linear", data="gs://broken"))
-    with pytest.raises(Wrong, match="a run with kind=linear that is FAILED"):
+    with pytest.raises(
+        Wrong, match=r"that is FAILED \(the task prepare said: ValueError: The data has no column churn\)"
+    ):
         gcp_checks.refused(WORK)
 
 
