@@ -111,7 +111,7 @@ NOTES = {
     "CreateProcessingJob": "one instance, a process on this machine; scikit-learn's images; S3 inputs as files, "
     "outputs at the end of the job; dataset definitions, feature store outputs and continuous upload refuse",
     "CreateTransformJob": "one process on this machine, whatever the instances; objects whole or by lines; filters and "
-    "joins, RecordIO and TFRecord, data capture refuse",
+    "joins of CSV and JSON by lines; RecordIO and TFRecord, data capture refuse",
     "CreateModelPackage": "a package is kept as it is given: nothing is validated, no image is scanned; model cards "
     "and packages of algorithms refuse",
     "PutModelPackageGroupPolicy": "the policy is kept; other accounts do not exist here",

@@ -14,13 +14,13 @@ from labkit.cloud.aws.errors import AwsError
 from labkit.cloud.aws.refusals import part_of
 from labkit.cloud.aws.sagemaker_state import State, get
 from labkit.cloud.aws.sagemaker_transform_run import TRANSFORM
+from labkit.cloud.aws.transform_filters import FORMATS, FilterError, Processing
 
 if TYPE_CHECKING:
     from labkit.cloud.aws.front import Call
 
 #: Members of the request that the kit does not serve, and what they would do.
 _NOT_SERVED = {
-    "DataProcessing": "filters and joins of records",
     "DataCaptureConfig": "data capture",
     "ExperimentConfig": "experiments",
 }
@@ -44,8 +44,13 @@ def describe_transform_job(call: Call, parameters: dict[str, Any]) -> dict[str, 
     shown = jobs.described(call, job)
     with job.lock:
         return {
-            "DataProcessing": {"InputFilter": "$", "OutputFilter": "$", "JoinSource": "None"},
             **shown,
+            "DataProcessing": {
+                "InputFilter": "$",
+                "OutputFilter": "$",
+                "JoinSource": "None",
+                **shown.get("DataProcessing", {}),
+            },
             "TransformStartTime": job.started,
             "TransformEndTime": job.ended,
         }
@@ -87,5 +92,24 @@ def _check(call: Call, parameters: Mapping[str, Any]) -> None:
     if split == "None" and parameters.get("BatchStrategy") == "SingleRecord":
         message = "BatchStrategy SingleRecord needs SplitType Line: without it an object is one record."
         raise AwsError("ValidationException", message)
+    if parameters.get("DataProcessing"):
+        _check_processing(call, parameters)
     if not target["S3OutputPath"].startswith("s3://"):
         raise AwsError("ValidationException", f"S3OutputPath {target['S3OutputPath']} is no location in S3.")
+
+
+def _check_processing(call: Call, parameters: Mapping[str, Any]) -> None:
+    """Raises :class:`AwsError` for filters and joins that cannot be done with the job's records."""
+    source, target = parameters["TransformInput"], parameters["TransformOutput"]
+    form = FORMATS.get(source.get("ContentType", ""))
+    if form is None:
+        message = "DataProcessing needs records in CSV or JSON: set ContentType to text/csv or application/jsonlines."
+        raise AwsError("ValidationException", message)
+    try:
+        processing = Processing(parameters["DataProcessing"], form)
+    except FilterError as error:
+        raise AwsError("ValidationException", str(error)) from None
+    if source.get("SplitType", "None") != "Line":
+        raise part_of(call, "DataProcessing of objects that are not split into lines (SplitType other than Line)")
+    if processing.by_record and FORMATS.get(target.get("Accept", source["ContentType"])) != form:
+        raise part_of(call, "joins and output filters where Accept is of another format than ContentType")

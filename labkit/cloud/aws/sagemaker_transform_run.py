@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from labkit.cloud.aws import job_channels, service_calls, transform_records
+from labkit.cloud.aws import job_channels, service_calls, transform_filters, transform_records
 from labkit.cloud.aws.errors import AwsError
 from labkit.cloud.aws.job_channels import Item
 from labkit.cloud.aws.role_storage import RoleStorage
@@ -129,20 +129,25 @@ def _transform(
     headers |= {"accept": target["Accept"]} if "Accept" in target else {}
     client = request.get("ModelClientConfig", {})
     timeout = float(client.get("InvocationsTimeoutInSeconds", TIMEOUT))
+    form = transform_filters.FORMATS.get(headers["content-type"], transform_filters.CSV)
+    processing = transform_filters.Processing(request.get("DataProcessing", {}), form)
     name, answers = f"{item.bucket}/{item.key}", []
     try:
-        for body in transform_records.requests(
+        for records in transform_records.requests(
             content,
             given.get("SplitType", "None"),
             request.get("BatchStrategy", "MultiRecord"),
             request.get("MaxPayloadInMB", MAX_PAYLOAD_MB),
         ):
-            answer = fleet.ask(headers, body, timeout)
+            answer = fleet.ask(headers, b"".join(map(processing.before, records)), timeout)
             if answer.status >= 400:
                 data_log(f"{name}: Bad HTTP status received from algorithm: {answer.status}")
                 data_log(f"{name}: Message: {answer.body[:1000].decode(errors='replace')}")
                 raise JobFailed(_FAILED)
-            answers.append(answer.body)
+            answers.append(processing.after(records, answer.body))
+    except transform_filters.FilterError as error:
+        data_log(f"{name}: {error}")
+        raise JobFailed(_FAILED) from None
     except transform_records.TooLarge:
         data_log(f"{name}: Too much data for max payload size")
         raise JobFailed(_FAILED) from None

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from labkit.cloud.aws import transform_records
+from labkit.cloud.aws import transform_filters, transform_records
 from labkit.cloud.engine import Engine
 from tests.cloud.aws import in_process
 from tests.cloud.aws.pipeline_world import Pipelines
@@ -26,6 +26,9 @@ def predict_fn(rows, model):
 def output_fn(rows, accept):
     return "\\n".join(str(2 * row) for row in rows) + f";{len(rows)}", accept
 """
+
+#: A job of lines.
+LINES: dict[str, Any] = {"source": {"SplitType": "Line"}, "target": {"AssembleWith": "Line"}}
 
 
 def transform(pipelines: Pipelines, name: str, model: str, **more: Any) -> dict[str, Any]:
@@ -76,7 +79,18 @@ def test_a_model_that_fails(pipelines: Pipelines, engine: Engine) -> None:
 @pytest.mark.parametrize(
     ("more", "code", "message"),
     [
-        ({"DataProcessing": {"InputFilter": "$[1:]"}}, "NotImplementedException", "filters and joins"),
+        ({"DataProcessing": {"InputFilter": "$[1:]"}}, "NotImplementedException", "not split into lines"),
+        ({"DataProcessing": {"InputFilter": "1"}}, "ValidationException", "it begins with $"),
+        (
+            {"DataProcessing": {"JoinSource": "Input"}, "source": {"SplitType": "Line", "ContentType": "image/png"}},
+            "ValidationException",
+            "needs records in CSV or JSON",
+        ),
+        (
+            {"DataProcessing": {"JoinSource": "Input"}, **LINES, "target": {"Accept": "application/json"}},
+            "NotImplementedException",
+            "of another format than ContentType",
+        ),
         ({"source": {"SplitType": "RecordIO"}}, "NotImplementedException", "SplitType RecordIO"),
         ({"BatchStrategy": "SingleRecord"}, "ValidationException", "needs SplitType Line"),
     ],
@@ -91,8 +105,86 @@ def test_what_is_refused(pipelines: Pipelines, more: dict[str, Any], code: str, 
 def test_lines_are_packed_up_to_the_payload() -> None:
     line = b"x" * 600_000 + b"\n"
     packed = list(transform_records.requests(line * 4, "Line", "MultiRecord", 1))
-    assert [len(each) for each in packed] == [len(line)] * 4
+    assert packed == [[line]] * 4
     packed = list(transform_records.requests(line * 4, "Line", "MultiRecord", 2))
-    assert [len(each) // len(line) for each in packed] == [3, 1]
+    assert [len(each) for each in packed] == [3, 1]
     with pytest.raises(transform_records.TooLarge):
         list(transform_records.requests(line * 4, "None", "MultiRecord", 1))
+
+
+# filters and joins -----------------------------------------------------------------------------------------------
+
+#: Adds up the numbers of each row of CSV.
+ADDER = """
+def model_fn(model_dir):
+    return None
+def input_fn(body, content_type):
+    return [[float(each) for each in line.split(",")] for line in body.split()]
+def predict_fn(rows, model):
+    return [sum(row) for row in rows]
+def output_fn(sums, accept):
+    return "\\n".join(map(str, sums)), accept
+"""
+
+
+@pytest.mark.parametrize("strategy", ["MultiRecord", "SingleRecord"])
+@pytest.mark.parametrize(
+    ("processing", "stored"),
+    [
+        ({"InputFilter": "$[1:]"}, b"3.0\n7.0\n"),
+        ({"InputFilter": "$[1:]", "JoinSource": "Input"}, b"7,1,2,3.0\n8,3,4,7.0\n"),
+        ({"InputFilter": "$[1:]", "JoinSource": "Input", "OutputFilter": "$[0,-1]"}, b"7,3.0\n8,7.0\n"),
+        ({"OutputFilter": "$[0]"}, b"10.0\n15.0\n"),
+    ],
+)
+def test_columns_are_left_out_and_put_back(
+    pipelines: Pipelines, strategy: str, processing: dict[str, str], stored: bytes
+) -> None:
+    pipelines.upload("in/a.csv", b"7,1,2\n8,3,4\n")
+    model = pipelines.model("adder", ADDER)
+    done = transform(pipelines, "filtered", model, **LINES, DataProcessing=processing, BatchStrategy=strategy)
+    assert done["TransformJobStatus"] == "Completed"
+    assert done["DataProcessing"] == {"InputFilter": "$", "OutputFilter": "$", "JoinSource": "None", **processing}
+    assert pipelines.read(f"s3://{pipelines.bucket}/scored/a.csv.out") == stored
+
+
+def test_a_position_that_no_record_has_fails_the_job(pipelines: Pipelines, engine: Engine) -> None:
+    pipelines.upload("in/a.csv", b"7,1,2\n")
+    model = pipelines.model("adder", ADDER)
+    done = transform(pipelines, "beyond", model, **LINES, DataProcessing={"InputFilter": "$[0,9]"})
+    assert done["FailureReason"] == "ClientError: See job logs for more information"
+
+
+def test_json_records_get_the_answer_as_an_attribute() -> None:
+    joined = transform_filters.Processing({"InputFilter": "$.x", "JoinSource": "Input"}, "json")
+    assert joined.before(b'{"id": 1, "x": [1, 2]}\n') == b"[1, 2]\n"
+    assert joined.after([b'{"id": 1}', b"[5]"], b'{"p": 0.5}\n{"p": 0.7}\n') == (
+        b'{"id": 1, "SageMakerOutput": {"p": 0.5}}\n{"SageMakerInput": [5], "SageMakerOutput": {"p": 0.7}}\n'
+    )
+    picked = transform_filters.Processing({"JoinSource": "Input", "OutputFilter": "$['id','SageMakerOutput']"}, "json")
+    assert picked.after([b'{"id": 1, "x": 2}'], b"0.5") == b'{"id": 1, "SageMakerOutput": 0.5}\n'
+    with pytest.raises(transform_filters.FilterError, match="mismatched line count"):
+        picked.after([b"{}", b"{}"], b"[1, 2]")
+    with pytest.raises(transform_filters.FilterError, match="no attribute 'id'"):
+        picked.after([b"{}"], b"1")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "taken"),
+    [
+        ("$", [1], [1]),
+        ("$.a.b", {"a": {"b": 2}}, 2),
+        ("$['a'][1:]", {"a": [1, 2, 3]}, [2, 3]),
+        ("$[0,5:]", list("abcdefg"), ["a", "f", "g"]),
+        ("$.*", {"a": 1, "b": 2}, [1, 2]),
+        ("$[*]", [1, 2], [1, 2]),
+    ],
+)
+def test_paths(path: str, value: Any, taken: Any) -> None:
+    assert transform_filters.selector(path)(value) == taken
+
+
+@pytest.mark.parametrize("path", ["a", "$..a", "$[?(@.x)]", "$[x]", "$['a',1]"])
+def test_paths_that_are_none(path: str) -> None:
+    with pytest.raises(transform_filters.FilterError):
+        transform_filters.selector(path)
