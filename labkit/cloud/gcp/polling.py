@@ -1,7 +1,7 @@
 """Clients that wait for a job ask for it every 5 s or more; they are answered when there is news, or after 2 s.
 
 A client that asks once is answered at once. One that asks again about something that has not changed since it was told
-is waiting: its answer is held while the work goes on.
+is waiting: its answer is held while the work goes on. Nobody is held for a job that is over.
 """
 
 from __future__ import annotations
@@ -37,6 +37,12 @@ class Watched:
         with self._changed:
             return copy_of(self.message)
 
+    @property
+    def over(self) -> bool:
+        """Whether the job has ended: there will be no more news of it."""
+        with self._changed:
+            return bool(self.message.HasField("end_time"))
+
     def changed_since(self, version: int, timeout: float) -> int:
         """Waits up to ``timeout`` seconds for another version, and returns the latest."""
         with self._changed:
@@ -58,12 +64,12 @@ class Polling:
         self._lock = threading.Lock()
 
     def hold(self, call: Call, job: Watched) -> None:
-        """Returns at once if the job's version is news to the caller, else when there is one, or after 2 s."""
+        """Returns at once if the version is news to the caller or the job is over, else with news or after 2 s."""
         who = (call.caller.principal, call.caller.credential, job.name)
         version = job.version
         with self._lock:
             known = self._told.get(who)
-        if known == version:
+        if known == version and not job.over:
             version = job.changed_since(version, HELD)
         with self._lock:
             self._told[who] = version
