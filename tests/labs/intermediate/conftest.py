@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from labkit.cloud import client
+from labkit.cloud.state import Lab
+from labkit.labs.intermediate.gcp_project import Project
 from labkit.labs.task import Work
 from tests.labs.beginner.conftest import DATA, ROOT, customers, empty_clouds, lab_clouds, model_file
 from tests.labs.intermediate.azure_world import World, opened
@@ -36,3 +39,13 @@ def azure_work(tmp_path: Path) -> Work:
     """The lab's folder with nothing in it."""
     (tmp_path / "azure" / "build").mkdir(parents=True)
     return Work(tmp_path / "azure", DATA)
+
+
+@pytest.fixture
+def gcp_project(lab_clouds: Lab) -> Project:
+    """A project with the pipeline's account and nothing else."""
+    from tests.labs.intermediate import gcp_world  # KFP takes seconds to import; the other clouds' tests go without
+
+    client.control(lab_clouds, "POST", "reset")
+    gcp_world.account()
+    return Project()

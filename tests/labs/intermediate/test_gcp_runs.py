@@ -9,8 +9,6 @@ from typing import Any
 import pandas
 import pytest
 
-from labkit.cloud import client
-from labkit.cloud.state import Lab
 from labkit.labs.intermediate import gcp_checks
 from labkit.labs.intermediate.gcp_project import Project
 from labkit.labs.task import NotAttempted, Work, Wrong
@@ -24,20 +22,12 @@ UNGATED = pipeline(lambda *_: None)
 
 
 @pytest.fixture
-def project(lab_clouds: Lab) -> Project:
-    """A project with the pipeline's account and nothing else."""
-    client.control(lab_clouds, "POST", "reset")
-    gcp_world.account()
-    return Project()
-
-
-@pytest.fixture
 def gcp_work(tmp_path: Path) -> Work:
     (tmp_path / "gcp" / "build").mkdir(parents=True)
     return Work(tmp_path / "gcp", DATA)
 
 
-def test_refused(project: Project) -> None:
+def test_refused(gcp_project: Project) -> None:
     with pytest.raises(NotAttempted, match="no run of churn-monthly"):
         gcp_checks.refused(WORK)
     run(job(SPEC))
@@ -62,7 +52,7 @@ def test_refused(project: Project) -> None:
     assert gcp_checks.refused(WORK) == "a run whose gate was not triggered by the AUC 0.800, and nothing registered"
 
 
-def test_refused_by_a_failure_is_wrong(project: Project) -> None:
+def test_refused_by_a_failure_is_wrong(gcp_project: Project) -> None:
     run(job(SPEC, kind="linear", data="gs://broken"))
     with pytest.raises(
         Wrong, match=r"that is FAILED \(the task prepare said: ValueError: The data has no column churn\)"
@@ -70,7 +60,7 @@ def test_refused_by_a_failure_is_wrong(project: Project) -> None:
         gcp_checks.refused(WORK)
 
 
-def test_trigger(project: Project) -> None:
+def test_trigger(gcp_project: Project) -> None:
     run(job(SPEC))
     with pytest.raises(NotAttempted, match="whose id begins with from-the-shell"):
         gcp_checks.trigger(WORK)
@@ -87,11 +77,11 @@ def test_trigger(project: Project) -> None:
             gcp_checks.trigger(WORK)
     run(job(SPEC, trees=50), "from-the-shell-5")
     assert gcp_checks.trigger(WORK) == (
-        f"a run whose id begins with from-the-shell, with trees=50, as {project.pipeline_account}"
+        f"a run whose id begins with from-the-shell, with trees=50, as {gcp_project.pipeline_account}"
     )
 
 
-def test_failure(project: Project, gcp_work: Work) -> None:
+def test_failure(gcp_project: Project, gcp_work: Work) -> None:
     file = gcp_work.folder / "build" / "answers.json"
     with pytest.raises(NotAttempted, match=r"no file gcp/build/answers\.json"):
         gcp_checks.failure(gcp_work)
@@ -113,7 +103,7 @@ def test_failure(project: Project, gcp_work: Work) -> None:
 
 
 def test_registered_and_approved(
-    project: Project, gcp_work: Work, tmp_path: Path, customers: tuple[pandas.DataFrame, pandas.Series]
+    gcp_project: Project, gcp_work: Work, tmp_path: Path, customers: tuple[pandas.DataFrame, pandas.Series]
 ) -> None:
     with pytest.raises(NotAttempted, match="no run of churn-monthly with a forest"):
         gcp_checks.registered(WORK)
