@@ -94,6 +94,20 @@ def clouds(session_clouds: Lab) -> Iterator[Lab]:
         yield session_clouds
 
 
+@pytest.fixture(scope="module")
+def lab_clouds() -> Iterator[Lab]:
+    """Clouds that only one module's tests use, since a lab's names are fixed; the environment leads to them."""
+    with client.fresh() as lab, _inside(lab):
+        yield lab
+
+
+@pytest.fixture
+def empty_clouds(lab_clouds: Lab) -> Lab:
+    """Those clouds with nothing in them."""
+    client.control(lab_clouds, "POST", "reset")
+    return lab_clouds
+
+
 @pytest.fixture
 def fresh_clouds() -> Iterator[Callable[[], Lab]]:
     """Makes running clouds of the test's own; the environment leads to those made last."""

@@ -13,9 +13,7 @@ from labkit import Lab
 from labkit.cloud.state import Lab as Clouds
 from labkit.labs.beginner import aws_checks
 from labkit.release import ROOT
-from tests.labs.beginner.conftest import empty_clouds, lab_clouds
 
-__all__ = ["empty_clouds", "lab_clouds"]
 ACCOUNT = "123456789012"
 BUCKET = f"churn-lab-{ACCOUNT}-us-east-1"
 CELLS = {cell.id: cell.source for cell in nbformat.read(ROOT / "solutions" / "beginner" / "aws.ipynb", 4).cells}

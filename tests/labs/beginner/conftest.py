@@ -2,43 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas
 import pytest
 
-from labkit.cloud import client, environment
-from labkit.cloud.state import Lab
 from labkit.labs.task import Work
 
 ROOT = Path(__file__).parents[3]
 DATA = ROOT / "data"
 SOLVED = ROOT / "solutions" / "beginner"
-
-
-@pytest.fixture(scope="module")
-def lab_clouds() -> Iterator[Lab]:
-    """Clouds that only one module's tests use, since the lab's names are fixed; the environment leads to them."""
-    with client.fresh() as lab, pytest.MonkeyPatch.context() as patch:
-        inside = environment.inside(lab, os.environ)
-        for name in set(os.environ) - set(inside):
-            patch.delenv(name)
-        for name, value in inside.items():
-            patch.setenv(name, value)
-        patch.setattr("boto3.DEFAULT_SESSION", None)
-        # read from the environment once, when the module is imported
-        patch.setattr("google.auth.compute_engine._metadata._GCE_METADATA_HOST", inside["GCE_METADATA_HOST"])
-        yield lab
-
-
-@pytest.fixture
-def empty_clouds(lab_clouds: Lab) -> Lab:
-    """Those clouds with nothing in them."""
-    client.control(lab_clouds, "POST", "reset")
-    return lab_clouds
 
 
 @pytest.fixture(scope="session")

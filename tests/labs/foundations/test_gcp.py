@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from labkit.cloud import client, environment
+from labkit.cloud import client
 from labkit.cloud.state import Lab
 from labkit.labs.beginner.gcp_cloud import Cloud, Refused
 from labkit.labs.foundations import gcp_checks, gcp_trail
@@ -29,20 +28,6 @@ VIEWER, CREATOR, USER = (f"roles/storage.object{what}" for what in ("Viewer", "C
 ROLE = f"projects/{PROJECT}/roles/whoLabScores"
 Binding = tuple[str, str, str]
 RIGHT: list[Binding] = [(VIEWER, DEPLOYER, OR_BUCKET), (CREATOR, DEPLOYER, BELOW), (VIEWER, CALLER, BELOW)]
-
-
-@pytest.fixture(scope="module")
-def lab_clouds() -> Iterator[Lab]:
-    """Clouds that only these tests use, since the lab's names are fixed; the environment leads to them."""
-    with client.fresh() as lab, pytest.MonkeyPatch.context() as patch:
-        inside = environment.inside(lab, os.environ)
-        for name in set(os.environ) - set(inside):
-            patch.delenv(name)
-        for name, value in inside.items():
-            patch.setenv(name, value)
-        # read from the environment once, when the module is imported
-        patch.setattr("google.auth.compute_engine._metadata._GCE_METADATA_HOST", inside["GCE_METADATA_HOST"])
-        yield lab
 
 
 @pytest.fixture

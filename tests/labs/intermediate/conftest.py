@@ -12,10 +12,10 @@ from labkit.cloud import client
 from labkit.cloud.state import Lab
 from labkit.labs.intermediate.gcp_project import Project
 from labkit.labs.task import Work
-from tests.labs.beginner.conftest import DATA, ROOT, customers, empty_clouds, lab_clouds, model_file
+from tests.labs.beginner.conftest import DATA, ROOT, customers, model_file
 from tests.labs.intermediate.azure_world import World, opened
 
-__all__ = ["customers", "empty_clouds", "lab_clouds", "model_file"]
+__all__ = ["customers", "model_file"]
 SOLVED = ROOT / "solutions" / "intermediate" / "aws"
 
 
