@@ -76,8 +76,7 @@ def refused(_: Work) -> str:
     if not simple:
         found = f"{len(every)} run{'s' if len(every) != 1 else ''} of {PIPELINE}, none of them with kind=linear"
         raise NotAttempted(found if every else f"no run of {PIPELINE}", expected)
-    at_gate = [run for run in simple if run.parameter(gcp_gate.THRESHOLD) == GATE]
-    run = next((each for each in at_gate if _was_refused(each)), (at_gate or simple)[0])
+    run = next((each for each in simple if _was_refused(each) and _fits(project, each)), simple[0])
     if run.state != "SUCCEEDED":
         hint = "wait for its end: finished(refused)" if run.state in ("PENDING", "RUNNING") else ""
         raise Wrong(f"a run with kind=linear that {project.ended(run)}", expected, hint)
@@ -89,6 +88,14 @@ def refused(_: Work) -> str:
 
 def _was_refused(run: Run) -> bool:
     return run.state == "SUCCEEDED" and run.output("evaluate") is not None and run.output("register") is None
+
+
+def _fits(project: Project, run: Run) -> bool:
+    try:
+        check_run(project, run)
+    except Wrong:
+        return False
+    return True
 
 
 def check_run(project: Project, run: Run, hand_over: str = "submit(service_account=account)") -> None:

@@ -49,7 +49,10 @@ def test_refused(gcp_project: Project) -> None:
         gcp_checks.refused(WORK)
     assert "service_account=account" in wrong.value.hint
     run(job(SPEC, kind="linear"))
-    assert gcp_checks.refused(WORK) == "a run whose gate was not triggered by the AUC 0.800, and nothing registered"
+    right = "a run whose gate was not triggered by the AUC 0.800, and nothing registered"
+    assert gcp_checks.refused(WORK) == right
+    run(job(SPEC, kind="linear", auc_threshold=0.9))
+    assert gcp_checks.refused(WORK) == right
 
 
 def test_refused_by_a_failure_is_wrong(gcp_project: Project) -> None:
