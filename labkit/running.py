@@ -63,6 +63,8 @@ def run(prefixes: Sequence[str] = (), store: bool = False, root: Path = ROOT, at
             done[each.lab] = each
             outcome = "failed" if each.failure else "passed"
             print(f"{each.lab}: {outcome} in {each.seconds:.1f} s", file=sys.stderr, flush=True)
+        workers.close()
+        workers.join()
     return [done[name] for name in chosen]
 
 

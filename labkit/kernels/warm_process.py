@@ -224,8 +224,10 @@ class WarmProcess:
             mine = os.pidfd_open(os.getpid())
             socket.send_fds(line, [str(os.getpid()).encode()], [mine])
             os.close(mine)
+        except (BrokenPipeError, ConnectionResetError):
+            # The starter has given up waiting, and starts a kernel without a fork.
+            os._exit(1)
         except OSError as error:
-            # The starter has given up waiting and starts a stock kernel, or the folder is gone.
             print(f"a kernel was not started: {error}", file=sys.stderr, flush=True)
             os._exit(1)
         line.close()
