@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -42,15 +41,10 @@ def install() -> None:
 
 def ready() -> float:
     """Waits until the warm process has done its imports; returns the seconds since it was begun."""
-    from labkit.kernels.threads import settings
-
     started = time.perf_counter()
     warm.start(os.environ)
-    lock = warm.files(warm.mark({**os.environ, **settings(os.environ)}, sys.executable))[1]
-    while not (lock.exists() and lock.read_text() == "warm"):
-        if time.perf_counter() - started > 120:
-            raise RuntimeError("the warm process does not become ready")
-        time.sleep(0.05)
+    if not warm.warmed(os.environ, 120.0):
+        raise RuntimeError("the warm process does not become ready")
     return time.perf_counter() - started
 
 

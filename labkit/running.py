@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 ROOT = Path(__file__).parent.parent
+#: Seconds that several notebooks wait, at most, for the imports that their kernels then need not do.
+_WARMING = 30.0
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,12 @@ def run(prefixes: Sequence[str] = (), store: bool = False, root: Path = ROOT, at
         chosen = labs.matching(prefixes)
     except LookupError as error:
         raise LabError(str(error)) from None
-    # Its imports go on while the first notebook's clouds are started.
+    at_once = min(at_once or os.cpu_count() or 1, len(chosen))
+    # Its imports go on while a single notebook's clouds are started.
     with contextlib.suppress(warm.NoFork):
         warm.start(os.environ)
-    at_once = min(at_once or os.cpu_count() or 1, len(chosen))
+        if at_once > 1:
+            warm.warmed(os.environ, _WARMING)
     if at_once == 1:
         return [_run_one(name, store, root) for name in chosen]
     done = {}

@@ -23,6 +23,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,20 @@ def start(environ: Mapping[str, str], python: str = sys.executable) -> None:
             _spawn(of, environ, python)
     except OSError as error:
         raise NoFork(f"the warm process cannot be started: {error}") from error
+
+
+def warmed(environ: Mapping[str, str], limit: float, python: str = sys.executable) -> bool:
+    """Waits for up to ``limit`` seconds until the warm process for such kernels has done its imports; whether it has.
+
+    Several kernels started before would each do the imports themselves, and all of them at once.
+    """
+    lock = files(mark({**environ, **threads.settings(environ)}, python))[1]
+    end = time.monotonic() + limit
+    while not (lock.exists() and lock.read_text() == "warm"):
+        if time.monotonic() > end or not wanted(environ):
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def fork(

@@ -110,7 +110,8 @@ def probe(work: Work, *arguments: str, program: Path = PROBE) -> dict[str, Any]:
     """Runs the learner's code in a process of its own: its JSON answer, or ``{"error": why}``."""
     try:
         done = subprocess.run(
-            [sys.executable, str(program), *arguments],
+            # Without the folder of the program, whose azure.py would stand before the package azure.
+            [sys.executable, "-P", str(program), *arguments],
             cwd=work.folder,
             env={**os.environ, "OMP_NUM_THREADS": "1"},  # threads that wait for a busy core cost more than they bring
             capture_output=True,

@@ -25,6 +25,11 @@ def test_the_solved_step_is_right(azure_work: Work, script: Path) -> None:
     assert "finds the AUC of 0." in azure_checks.evaluate(azure_work)
 
 
+def test_a_step_may_import_azures_packages(azure_work: Work, script: Path) -> None:
+    script.write_text(script.read_text().replace("import json\n", "import json\nimport azure.core\n"))
+    assert "finds the AUC of 0." in azure_checks.evaluate(azure_work)
+
+
 def test_no_file_and_no_metrics_are_not_attempted(azure_work: Work, script: Path) -> None:
     head, _, rest = script.read_text().partition("scores = ")
     script.write_text(head + "pass\n" + rest.partition("}\n")[2])
