@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -115,7 +116,7 @@ def test_outside_the_kernel_one_sentence_says_so(monkeypatch: pytest.MonkeyPatch
 def test_without_the_clouds_one_sentence_says_how_to_start_them() -> None:
     lab = Lab("beginner/aws")
     assert "The local clouds are not running: run `labkit up`" in lab._repr_html_().replace("&#x27;", "'")
-    for ask in (lambda: lab.check("train"), lambda: lab.fast_forward(days=1)):
+    for ask in (lambda: lab.check("train"), lambda: lab.fast_forward(days=1), lambda: lab.now):
         with pytest.raises(LabError, match="The local clouds are not running: run `labkit up` in a terminal"):
             ask()
 
@@ -154,6 +155,7 @@ def test_time_passes_and_the_card_shows_it(fresh_clouds: Callable[[], state.Lab]
     after = client.control(clouds, "GET", "clock")["time"]
     assert answer.startswith(f"The lab's time is now {after[:10]} ")
     assert after[:10] > before[:10]
+    assert timedelta(0) <= lab.now - datetime.fromisoformat(after) < timedelta(minutes=5)
     assert f"Lab time:     {after[:10]}" in repr(lab)
 
 
