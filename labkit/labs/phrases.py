@@ -11,3 +11,9 @@ def counted(kind: str, there: Sequence[str], most: int = 3) -> str:
         return f"the {kind} {there[0]}"
     several = f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
     return f"{len(there)} {several} ({', '.join(there[:most])}{', ...' if len(there) > most else ''})"
+
+
+def together(things: Sequence[str]) -> str:
+    """One or more things as a phrase: ``a, b and c``."""
+    *others, last = things
+    return f"{', '.join(others)} and {last}" if others else last

@@ -93,13 +93,8 @@ def check(call: Call, asked: Any) -> None:
     if not machine.machine_type:
         path = "batch_prediction_job.dedicated_resources.machine_spec.machine_type"
         check_fields([(path, "Required field is not set.")])
-    if machine.accelerator_type or machine.accelerator_count or machine_types.is_accelerated(machine.machine_type):
-        raise refusal("accelerators", "The local clouds have no accelerators: run the job on n1-standard-2.")
-    if not machine_types.exists(machine.machine_type):
-        raise invalid(
-            f'Machine type "{machine.machine_type}" is not supported. Use one such as {machine_types.examples()}.',
-            "batch_prediction_job.dedicated_resources.machine_spec.machine_type",
-        )
+    instead = "The local clouds have no accelerators: run the job on n1-standard-2."
+    machine_types.check(machine, "batch_prediction_job.dedicated_resources.machine_spec", instead)
     resources.starting_replica_count = resources.starting_replica_count or 1
     if not 1 <= resources.starting_replica_count <= vertex_deployment.MOST_REPLICAS:
         raise GcpError(

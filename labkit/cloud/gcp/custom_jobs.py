@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.cloud.gcp import batch_predictions, machine_types, schema, training_images
 from labkit.cloud.gcp.custom_job_run import CustomJobRun
-from labkit.cloud.gcp.errors import GcpError, invalid, refusal
+from labkit.cloud.gcp.errors import GcpError, refusal
 from labkit.cloud.gcp.polling import Polling
 from labkit.cloud.gcp.resource_filters import Fields, judge
 from labkit.cloud.gcp.training_accounts import run_as
@@ -105,15 +105,8 @@ def check_spec(spec: Any) -> None:
     machine = pool.machine_spec
     if not machine.machine_type:
         check_fields([(f"{path}.machine_spec.machine_type", "Required field is not set.")])
-    if machine.accelerator_type or machine.accelerator_count or machine_types.is_accelerated(machine.machine_type):
-        raise refusal(
-            "accelerators", "The local clouds have no accelerators: run the job on n1-standard-4, without any."
-        )
-    if not machine_types.exists(machine.machine_type):
-        raise invalid(
-            f'Machine type "{machine.machine_type}" is not supported. Use one such as {machine_types.examples()}.',
-            f"{path}.machine_spec.machine_type",
-        )
+    instead = "The local clouds have no accelerators: run the job on n1-standard-4, without any."
+    machine_types.check(machine, f"{path}.machine_spec", instead)
     kind = pool.WhichOneof("task")
     if kind is None:
         check_fields([(path, "One of container_spec and python_package_spec must be set.")])

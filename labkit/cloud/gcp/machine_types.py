@@ -5,6 +5,10 @@ https://cloud.google.com/vertex-ai/docs/predictions/configure-compute#machine-ty
 
 from __future__ import annotations
 
+from typing import Any
+
+from labkit.cloud.gcp.errors import invalid, refusal
+
 #: Family -> the numbers of virtual processors that it comes with.
 _SIZES: dict[str, tuple[int, ...]] = {
     "n1-standard": (2, 4, 8, 16, 32),
@@ -29,6 +33,8 @@ _SIZES: dict[str, tuple[int, ...]] = {
 }
 #: Families of machines that come with accelerators.
 _ACCELERATED = ("a2-", "a3-", "a4-", "g2-", "g4-", "ct5lp-", "ct6e-")
+#: Some types, for an error that says what there is.
+_EXAMPLES = "n1-standard-2, n1-standard-4, n2-standard-2, e2-standard-4"
 #: What a model is deployed on if nothing is said.
 DEFAULT = "n1-standard-2"
 
@@ -39,11 +45,15 @@ def exists(name: str) -> bool:
     return size.isdecimal() and int(size) in _SIZES.get(family, ())
 
 
-def is_accelerated(name: str) -> bool:
-    """Whether the type's name is of a family with accelerators."""
-    return name.startswith(_ACCELERATED)
+def check(machine: Any, path: str, instead: str) -> None:
+    """Raises :class:`GcpError` for a ``MachineSpec`` with accelerators or of a type that is not there.
 
-
-def examples() -> str:
-    """Some types, for an error that says what there is."""
-    return "n1-standard-2, n1-standard-4, n2-standard-2, e2-standard-4"
+    ``path`` is the field that holds it; ``instead`` says that there are no accelerators, and what to take.
+    """
+    if machine.accelerator_type or machine.accelerator_count or machine.machine_type.startswith(_ACCELERATED):
+        raise refusal("accelerators", instead)
+    if not exists(machine.machine_type):
+        raise invalid(
+            f'Machine type "{machine.machine_type}" is not supported. Use one such as {_EXAMPLES}.',
+            f"{path}.machine_type",
+        )

@@ -73,13 +73,8 @@ def check_resources(resources: Any) -> None:
     """Raises :class:`GcpError` for machines and replica counts that cannot be; fills in what was left out."""
     machine = resources.machine_spec
     machine.machine_type = machine.machine_type or machine_types.DEFAULT
-    if machine.accelerator_type or machine.accelerator_count or machine_types.is_accelerated(machine.machine_type):
-        raise refusal("accelerators", "The local clouds serve no accelerators: deploy on n1-standard-2, without any.")
-    if not machine_types.exists(machine.machine_type):
-        raise invalid(
-            f'Machine type "{machine.machine_type}" is not supported. Use one such as {machine_types.examples()}.',
-            "deployed_model.dedicated_resources.machine_spec.machine_type",
-        )
+    instead = "The local clouds serve no accelerators: deploy on n1-standard-2, without any."
+    machine_types.check(machine, "deployed_model.dedicated_resources.machine_spec", instead)
     low, high = resources.min_replica_count, resources.max_replica_count
     path = "deployed_model.dedicated_resources"
     if low < 1:

@@ -16,6 +16,7 @@ from typing import Any
 
 from labkit.labs.beginner import churn
 from labkit.labs.beginner.gcp_cloud import FOLDER, Cloud, Resource
+from labkit.labs.phrases import together
 from labkit.labs.task import NotAttempted, Work, Wrong
 
 MODEL, ALIAS, LABEL = "churn", "champion", ("team", "retention")
@@ -337,8 +338,7 @@ def cleanup(_: Work) -> str:
     expected = "a project as empty as before the lab"
     if kept:
         untouched = f"the endpoint {ENDPOINT}" in kept
-        listed = ", ".join(kept[:-1]) + (" and " if len(kept) > 1 else "") + kept[-1]
-        raise (NotAttempted if untouched else Wrong)(f"{listed} still there", expected)
+        raise (NotAttempted if untouched else Wrong)(f"{together(kept)} still there", expected)
     now = datetime.now(UTC)
     calls = cloud.call(
         "GET",

@@ -21,6 +21,7 @@ from labkit.labs.beginner.churn import shown
 from labkit.labs.beginner.gcp_cloud import SCOPE, TIMEOUT, Cloud, Refused, Resource
 from labkit.labs.foundations.files import record
 from labkit.labs.foundations.gcp_trail import entries
+from labkit.labs.phrases import together
 from labkit.labs.task import NotAttempted, Work, Wrong
 from labkit.labs.trials import Trial
 
@@ -295,8 +296,7 @@ def cleanup(_: Work) -> str:
     kept += ["the role whoLabScores"] if role and not role.get("deleted") else []
     expected = "a project without anything of this lab"
     if kept:
-        listed = ", ".join(kept[:-1]) + (" and " if len(kept) > 1 else "") + kept[-1]
-        raise (NotAttempted if len(kept) == 4 else Wrong)(f"{listed} still there", expected)
+        raise (NotAttempted if len(kept) == 4 else Wrong)(f"{together(kept)} still there", expected)
     made = 'protoPayload.methodName="google.iam.admin.v1.CreateServiceAccount" AND severity=NOTICE'
     if not entries(cloud, made):
         raise NotAttempted("no account ever made", "one that was used and then deleted")

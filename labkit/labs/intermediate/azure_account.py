@@ -142,7 +142,7 @@ def leftovers() -> dict[str, list[str]]:
         "endpoint": [endpoint_name()] if resource(f"{here}/onlineEndpoints/{endpoint_name()}") else [],
         "cluster": [name for name in clusters if resource(f"{here}/computes/{name}")],
         "schedule": [SCHEDULE] if azure_cloud.schedule() else [],
-        "version": [f"{MODEL}:{each.number}" for each in azure_cloud.model_versions()],
+        "version": [f"{MODEL}:{each.name}" for each in azure_cloud.model_versions()],
         "component version": _active("components", COMPONENT),
         "environment version": _active("environments", ENVIRONMENT),
         "datastore": [DATASTORE] if resource(f"{here}/datastores/{DATASTORE}") else [],

@@ -80,14 +80,14 @@ def registered(_: Work) -> str:
     for version in versions:
         problem, run = _problem(version, runs)
         if not problem and run is not None and run.input("kind") == "forest":
-            return f"version {version.number} of {MODEL}, from a run with an AUC of {run.auc:.3f} in its metrics.json"
-        problems.append(problem or f"version {version.number} of {MODEL}, from a run with another kind of model")
+            return f"version {version.name} of {MODEL}, from a run with an AUC of {run.auc:.3f} in its metrics.json"
+        problems.append(problem or f"version {version.name} of {MODEL}, from a run with another kind of model")
     raise Wrong(problems[0], expected, "start the pipeline with its defaults: only data is needed")
 
 
 def _problem(version: Version, runs: list[Run]) -> tuple[str, Run | None]:
     """What is not right with how a version has come about, ``""`` for nothing; and the run that made it."""
-    what = f"version {version.number} of {MODEL}"
+    what = f"version {version.name} of {MODEL}"
     run = next((each for each in runs if each.name == version.tags.get("run")), None)
     if run is None:
         return f"{what}, which no run of the pipeline registered", None
@@ -167,7 +167,7 @@ def approve(work: Work) -> str:
     path = f"{workspace_id()}/onlineEndpoints/{name}"
     endpoint = resource(path)
     if endpoint is None:
-        promoted = [each.number for each in versions if each.stage == "Production"]
+        promoted = [each.name for each in versions if each.stage == "Production"]
         if promoted:
             raise Wrong(f"version {promoted[0]} in the stage Production, and no endpoint {name}", expected)
         raise NotAttempted(f"no endpoint named {name}", expected)
@@ -184,24 +184,24 @@ def approve(work: Work) -> str:
     version = _served(str(deployment["properties"].get("model")), versions, expected)
     if version.stage != "Production":
         raise Wrong(
-            f"version {version.number}, which is in {version.stage}, at the endpoint",
+            f"version {version.name}, which is in {version.stage}, at the endpoint",
             expected,
             'set version.stage = "Production" and hand it to ml.models.create_or_update',
         )
     if not version.tags.get("approved"):
-        raise Wrong(f"version {version.number} without a tag approved", "a tag that says why it was approved")
+        raise Wrong(f"version {version.name} without a tag approved", "a tag that says why it was approved")
     problem, _ = _problem(version, azure_cloud.pipeline_runs())
     if problem:
         raise Wrong(f"{problem}, at the endpoint", "one that has come through the gate")
     asked = _compare(work, version, path, str(endpoint["properties"]["scoringUri"]))
-    return f"version {version.number}, in Production, at {name}; it answers {asked} customers as its model does"
+    return f"version {version.name}, in Production, at {name}; it answers {asked} customers as its model does"
 
 
 def _served(model: str, versions: list[Version], expected: str) -> Version:
     """The version that a deployment names."""
     matched = re.search(rf"(?:/models/|azureml:|^){MODEL}(?:/versions/|:)(?P<version>[^/:]+)$", model)
     for version in versions:
-        if matched and version.number == matched["version"]:
+        if matched and version.name == matched["version"]:
             return version
     raise Wrong(f"a deployment of {model.partition('/models/')[2] or model}", expected, f'model="{MODEL}:VERSION"')
 
@@ -210,7 +210,7 @@ def _compare(work: Work, version: Version, path: str, address: str) -> int:
     """Asks the endpoint and the version's model about the same customers; answers how many."""
     content = version.model()
     if content is None:
-        raise Wrong(f"a version {version.number} without churn.joblib in its files", "the model that was trained")
+        raise Wrong(f"a version {version.name} without churn.joblib in its files", "the model that was trained")
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "churn.joblib"
         model.write_bytes(content)
@@ -227,7 +227,7 @@ def _compare(work: Work, version: Version, path: str, address: str) -> int:
     right = [scored["probabilities"][row] for row, _ in chosen]
     difference = churn.differ(churn.predictions(answer.text), right)
     if difference:
-        raise Wrong(difference, f"what the model of version {version.number} says")
+        raise Wrong(difference, f"what the model of version {version.name} says")
     return len(chosen)
 
 

@@ -139,8 +139,8 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Run:
-    """One job of a pipeline, as Resource Manager describes it. What is asked of it is asked once."""
+class Resource:
+    """What Resource Manager says of something."""
 
     described: Mapping[str, Any]
 
@@ -152,6 +152,10 @@ class Run:
     def properties(self) -> Mapping[str, Any]:
         found: Mapping[str, Any] = self.described["properties"]
         return found
+
+
+class Run(Resource):
+    """One job of a pipeline. What is asked of it is asked once."""
 
     @property
     def status(self) -> str:
@@ -250,20 +254,8 @@ def runs(command: str, script: str) -> bool:
     return re.search(rf"(^|[\s/]){re.escape(script)}(\s|$)", command) is not None
 
 
-@dataclass(frozen=True)
-class Version:
-    """A version of the lab's model in the registry; ``described`` is what Resource Manager says of it."""
-
-    described: Mapping[str, Any]
-
-    @property
-    def number(self) -> str:
-        return str(self.described["name"])
-
-    @property
-    def properties(self) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self.described["properties"]
-        return found
+class Version(Resource):
+    """A version of the lab's model in the registry; its name is its number."""
 
     @property
     def stage(self) -> str:

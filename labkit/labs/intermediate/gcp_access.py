@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from labkit.labs.beginner.gcp_cloud import Refused, Resource
 from labkit.labs.intermediate.gcp_project import ENDPOINT, MODEL, PIPELINE, SCHEDULE, SPOT_JOB, Project
+from labkit.labs.phrases import together
 from labkit.labs.task import NotAttempted, Work, Wrong
 
 BUCKET_ROLE, PROJECT_ROLE = "roles/storage.objectAdmin", "roles/aiplatform.user"
@@ -86,8 +87,7 @@ def cleanup(_: Work) -> str:
     if kept:
         all_there = project.storage(project.bucket) and project.named("pipelineJobs", PIPELINE)
         untouched = f"the endpoint {ENDPOINT}" in kept or all_there or not project.log_lines("")
-        listed = ", ".join(kept[:-1]) + (" and " if len(kept) > 1 else "") + kept[-1]
-        raise (NotAttempted if untouched else Wrong)(f"{listed} still there", expected)
+        raise (NotAttempted if untouched else Wrong)(f"{together(kept)} still there", expected)
     if not project.log_lines(""):
         raise NotAttempted("no trace of a pipeline's jobs in Cloud Logging", "one that ran and was then deleted")
     return "no endpoint, schedule, model, run, job, bucket or account of this lab left"
