@@ -32,7 +32,7 @@ def measure(quick: bool) -> Iterator[Line]:
         return
     what = f"all {len(names)} notebooks, papermill, one after the other"
     yield Line(PART, what, total, "s", total / own, "the cells' own work", 1.3)
-    # As `make test` has them, two at a time on two processors: most of a lab is waiting for the clouds.
+    # As `make test` has them, two at a time on two processors: much of a lab is waiting for the clouds.
     run = _seconds("labkit", "run")
     yield Line(PART, f"all {len(names)} notebooks, labkit run", run, "s", run / own, "the cells' own work")
     plugins = ("-n", str(os.cpu_count()), "--dist", "loadfile", "-p", "tests.fresh_clouds", "--nbval")

@@ -46,7 +46,7 @@ def run(prefixes: Sequence[str] = (), store: bool = False, root: Path = ROOT, at
 
     Each runs in a copy of its folder, so that nothing under ``solutions/`` changes; with ``store`` the outputs of those
     that succeed are written back there. ``at_once`` run at the same time, as many as there are processors unless given:
-    most of a lab is waiting for the clouds. Raises :class:`LabError` for a prefix without a lab.
+    much of a lab is waiting for the clouds. Raises :class:`LabError` for a prefix without a lab.
     """
     try:
         chosen = labs.matching(prefixes)
@@ -73,9 +73,9 @@ def run(prefixes: Sequence[str] = (), store: bool = False, root: Path = ROOT, at
 
 
 def _end_in_order() -> None:
-    """Lets a worker that is told to end take its clouds and folder with it; an interrupt is for the one that started
-    it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Lets a worker that is told to end take its clouds and folder with it; an interrupt is for its starter alone."""
+    # Not ignored, which the programs that a lab starts would inherit.
+    signal.signal(signal.SIGINT, lambda *_: None)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
 
