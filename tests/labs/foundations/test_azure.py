@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,9 +31,9 @@ SHOWS = ("lab", "architecture", "table-cell", "boundary-picture", "done", "denie
 class Play:
     """The notebook, played as far as a cell."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, now: datetime) -> None:
         self.work = Work(folder / "azure", ROOT / "data")
-        self.names: dict[str, Any] = {"lab": SimpleNamespace(data=ROOT / "data")}
+        self.names: dict[str, Any] = {"lab": SimpleNamespace(data=ROOT / "data", now=now)}
         self._left = [cell for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
 
     def before(self, wanted: str) -> None:
@@ -66,7 +67,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Play]:
     cloud = AzureCloud(engine, in_process.Lab(tmp_path / "lab"))
     monkeypatch.chdir(tmp_path)
     with in_process.reached(cloud):
-        yield Play(tmp_path)
+        yield Play(tmp_path, engine.clock.now())
     cloud.close()
     engine.close()
 
