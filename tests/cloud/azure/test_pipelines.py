@@ -76,7 +76,7 @@ def test_a_failed_step_keeps_others_from_starting(jobs: Jobs, tmp_path: Path) ->
 @pytest.mark.parametrize("goes_on", [True, False])
 def test_what_does_not_depend_on_a_failed_step(jobs: Jobs, tmp_path: Path, goes_on: bool) -> None:
     gate = tmp_path / "gate"
-    fails = jobs.component(f"touch {gate}; exit 1")
+    fails = jobs.component("exit 1")
     first = jobs.component(
         f"while [ ! -e {gate} ]; do sleep 0.02; done; echo x > ${{{{outputs.o}}}}/x",
         outputs={"o": {"type": "uri_folder"}},
@@ -86,6 +86,9 @@ def test_what_does_not_depend_on_a_failed_step(jobs: Jobs, tmp_path: Path, goes_
         {"fails": step(fails), "one": step(first), "two": step(second, d="${{parent.jobs.one.outputs.o}}")},
         settings={"continue_on_step_failure": goes_on},
     )
+    # The other branch goes on once the pipeline, not only the step's own run, knows of the failure.
+    eventually(lambda: "fails is Failed" in jobs.log(run, "logs/azureml/executionlogs.txt"), 60)
+    gate.touch()
     jobs.ended(run, "Failed")
     wanted = {"fails": "Failed", "one": "Completed"} | ({"two": "Completed"} if goes_on else {})
     assert {name: each.status for name, each in jobs.steps(run).items()} == wanted
