@@ -132,12 +132,14 @@ class Result:
         state = "is not right yet" if self.outcome is Outcome.WRONG else "is not attempted yet"
         return f"✗ {self.task.name} {state}: found {self.found}; expected {self.expected}. Hint: {self.hint}."
 
-    def _repr_html_(self) -> str:
-        return (
-            f'<span style="color:#2e9e44">✓</span>{html.escape(str(self)[1:])}'
-            if self.right
-            else html.escape(str(self))
-        )
+    def _ipython_display_(self) -> None:
+        """Shows itself, instead of being the cell's value, of which nbgrader takes the points when it is a number."""
+        from IPython.display import display
+
+        html_text = html.escape(str(self))
+        if self.right:
+            html_text = html_text.replace("✓", '<span style="color:#2e9e44">✓</span>', 1)
+        display({"text/plain": str(self), "text/html": html_text}, raw=True)
 
 
 def run(definition: Definition, task: Task, work: Work) -> Result:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError, ProxyConnectionError
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
 
 from labkit import labs
 from labkit.labs.beginner.aws_checks import explain
@@ -117,3 +119,13 @@ def test_labs_are_found_by_prefix() -> None:
     assert "beginner/aws" in labs.matching(["beginner/", "beginner/aws"])
     with pytest.raises(LookupError, match=r"There is no lab at 'begin'; the labs are .*beginner/aws"):
         labs.matching(["begin"])
+
+
+def test_a_result_shows_itself_and_is_not_its_cells_value() -> None:
+    shell = InteractiveShell.instance()
+    with capture_output() as shown:
+        value = shell.display_formatter.format(result_of(lambda _: "a <bucket>"))
+    InteractiveShell.clear_instance()
+    assert value == ({}, {}), "nbgrader would take it for points"
+    assert [output.data["text/plain"] for output in shown.outputs] == ["✓ bucket (10 points): a <bucket>."]
+    assert "a &lt;bucket&gt;" in shown.outputs[0].data["text/html"]
