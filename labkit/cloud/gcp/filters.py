@@ -27,6 +27,8 @@ _TOKEN = re.compile(
 )
 _PART = re.compile(r'"((?:[^"\\]|\\.)*)"|([^."]+)')
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+#: Words before a parenthesis that open a group, not a call.
+_JOINS = ("AND", "OR", "NOT", "-")
 
 
 #: What the operators that compare with an order mean.
@@ -46,10 +48,14 @@ class FilterError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A call in place of a value: ``starts_with("gce_")``."""
+    """A call: ``starts_with("gce_")`` in place of a value, or ``log_id("syslog")`` in place of a comparison."""
 
     name: str
     arguments: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        return f"{self.name}(...)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,7 @@ class Or:
     operands: tuple[Expression, ...]
 
 
-Leaf = Comparison | Term
+Leaf = Comparison | Term | Function
 Expression = Leaf | Not | And | Or
 
 
@@ -108,7 +114,7 @@ def parse(text: str) -> Expression | None:
 
 
 def matches(tree: Expression | None, judge: Callable[[Leaf], bool]) -> bool:
-    """Whether something meets the expression; ``judge`` says it of one comparison or term."""
+    """Whether something meets the expression; ``judge`` says it of one comparison, term or call."""
     match tree:
         case None:
             return True
@@ -122,7 +128,7 @@ def matches(tree: Expression | None, judge: Callable[[Leaf], bool]) -> bool:
 
 
 def leaves(tree: Expression | None) -> list[Leaf]:
-    """Every comparison and term in the expression, in order."""
+    """Every comparison, term and call in the expression, in order."""
     match tree:
         case None:
             return []
@@ -134,13 +140,22 @@ def leaves(tree: Expression | None) -> list[Leaf]:
 
 
 def _tokens(text: str) -> list[tuple[str, str]]:
-    found, at = [], 0
-    text = text.rstrip()
+    found: list[tuple[str, str]] = []
+    at, text = 0, text.rstrip()
     while at < len(text):
         matched = _TOKEN.match(text, at)
         if matched is None:
             raise FilterError(f"The filter {text!r} cannot be read from {text[at:].strip()[:20]!r} on.")
-        found.append((str(matched.lastgroup), matched[matched.lastgroup or 0]))
+        kind, token = str(matched.lastgroup), matched[matched.lastgroup or 0]
+        if (
+            token == "("
+            and matched.start("mark") == at
+            and found
+            and found[-1][0] == "word"
+            and found[-1][1] not in _JOINS
+        ):
+            kind = "call"
+        found.append((kind, token))
         at = matched.end()
     return found
 
@@ -191,7 +206,7 @@ class _Parser:
 
     def _operand(self) -> Expression:
         here = self.peek()
-        if here == ("word", "NOT"):
+        if here in (("word", "NOT"), ("word", "-")):
             self._at += 1
             return Not(self._negation())
         if here == ("mark", "("):
@@ -204,23 +219,40 @@ class _Parser:
             return Not(self._negation())
         return self._leaf()
 
-    def _leaf(self) -> Leaf:
+    def _leaf(self) -> Expression:
         kind, text = self._value()
         if kind == "word" and text in ("AND", "OR"):
             self._at -= 1
             raise self.unexpected()
         here = self.peek()
+        if here == ("call", "("):
+            return Function(text, self._arguments())
         if here is None or here[0] != "operator":
             return Term(text)
-        path = _path(text) if kind == "word" else (text,)
+        path, sign = _path(text) if kind == "word" else (text,), "=" if here[1] == "==" else here[1]
         self._at += 1
+        if self.peek() == ("mark", "("):
+            return self._each(self._operand(), path, sign)
         kind, value = self._value()
-        if kind == "word" and self.peek() == ("mark", "("):
-            return Comparison(path, here[1], Function(value, self._arguments()))
-        return Comparison(path, "=" if here[1] == "==" else here[1], value, kind == "string")
+        if self.peek() == ("call", "("):
+            return Comparison(path, sign, Function(value, self._arguments()))
+        return Comparison(path, sign, value, kind == "string")
+
+    def _each(self, values: Expression, path: tuple[str, ...], sign: str) -> Expression:
+        """``field:(a OR b)``: the comparison with each of the values, joined as they are."""
+        match values:
+            case Term(text):
+                return Comparison(path, sign, text)
+            case Not(operand):
+                return Not(self._each(operand, path, sign))
+            case And(operands):
+                return And(tuple(self._each(each, path, sign) for each in operands))
+            case Or(operands):
+                return Or(tuple(self._each(each, path, sign) for each in operands))
+        raise self.unexpected()
 
     def _arguments(self) -> tuple[str, ...]:
-        self._expect("(")
+        self._at += 1
         arguments = [self._value()[1]]
         while self.peek() == ("mark", ","):
             self._at += 1

@@ -36,7 +36,7 @@ def list_log_entries(call: Call, request: Any) -> Any:
     """The entries of some projects that a filter holds for, the oldest first if nothing else is asked for."""
     if request.order_by not in _ORDERS:
         raise invalid(f"order_by {request.order_by!r} is not served: it is 'timestamp asc' or 'timestamp desc'.")
-    names = list(request.resource_names) or [f"projects/{each}" for each in request.project_ids]
+    names = list(request.resource_names)
     if not names:
         raise invalid("resource_names has to name a project: projects/PROJECT_ID.", "resource_names")
     asked = Filter(request.filter)
@@ -74,10 +74,13 @@ def write_log_entries(call: Call, request: Any) -> Any:
         if unquote(entry.log_name.rpartition("/")[2]).startswith(_AUDIT):
             why = f"Permission denied on {entry.log_name}: only Google Cloud writes audit logs."
             raise GcpError("PERMISSION_DENIED", why)
-    written = [(*_log(call, entry.log_name), _kept(call, index, entry)) for index, entry in ready]
+    written = []
+    for index, entry in ready:
+        project, log = _log(call, entry.log_name)
+        written.append((project, log, *_kept(call, project, index, entry)))
     if not request.dry_run:
-        for project, log, (entry, at) in written:
-            log_store.write(call.engine, _scope(project), log, entry, at)
+        for project, log, kept, at in written:
+            log_store.write(call.engine, _scope(project), log, kept, at)
     return v2.WriteLogEntriesResponse()
 
 
@@ -133,7 +136,7 @@ PERMISSIONS = {
 
 #: What a request is about, where it names several projects or logs.
 RESOURCES = {
-    "ListLogEntries": lambda request: request.resource_names or [f"projects/{each}" for each in request.project_ids],
+    "ListLogEntries": lambda request: request.resource_names,
     "ListLogs": lambda request: [name for name in (request.parent, *request.resource_names) if name],
     "WriteLogEntries": lambda request: {
         f"projects/{name.split('/')[1]}"
@@ -143,7 +146,7 @@ RESOURCES = {
 }
 
 NOTES = {
-    "ListLogEntries": "projects; filters without regular expressions and functions, which refuse",
+    "ListLogEntries": "projects; of the functions, filters have log_id() and SEARCH(); others refuse",
     "WriteLogEntries": "text and JSON payloads into projects' logs",
 }
 
@@ -177,7 +180,7 @@ def _log(call: Call, name: str) -> tuple[Project, str]:
     return call.cloud.projects.find(found[1]), unquote(found[2])
 
 
-def _kept(call: Call, index: int, entry: Any) -> tuple[dict[str, Any], datetime]:
+def _kept(call: Call, project: Project, index: int, entry: Any) -> tuple[dict[str, Any], datetime]:
     """An entry to keep, as JSON, and its time; raises :class:`GcpError` for one that cannot be written."""
     from google.protobuf.json_format import MessageToDict
 
@@ -185,6 +188,8 @@ def _kept(call: Call, index: int, entry: Any) -> tuple[dict[str, Any], datetime]
         raise refusal("entries with a protoPayload")
     if not entry.resource.type:
         raise invalid(f"entries[{index}] has no resource, which has to have a type such as global.", "entries.resource")
+    if entry.resource.type == "global" and "project_id" not in entry.resource.labels:
+        entry.resource.labels["project_id"] = project.id
     now = call.engine.clock.now()
     at = call.engine.clock.instant(entry.timestamp.ToDatetime(UTC)) if entry.HasField("timestamp") else now
     if at > now + _AHEAD or at < now - timedelta(days=log_store.RETENTION_DAYS):

@@ -28,13 +28,20 @@ A, B, C = (Comparison((name,), "=", "1") for name in "abc")
         ('x.y = one_of("1", "2")', Comparison(("x", "y"), "=", Function("one_of", ("1", "2")))),
         ("x >= -0.5", Comparison(("x",), ">=", "-0.5")),
         ('error "out of memory"', And((Term("error"), Term("out of memory")))),
+        ("error (memory)", And((Term("error"), Term("memory")))),
+        ('log_id("a/b")', Function("log_id", ("a/b",))),
+        ("NOT(a=1)", Not(A)),
+        ("-(a=1)", Not(A)),
+        ("a=(1 OR NOT 2)", Or((A, Not(Comparison(("a",), "=", "2"))))),
     ],
 )
 def test_an_expression_becomes_a_tree(text: str, tree: object) -> None:
     assert parse(text) == tree
 
 
-@pytest.mark.parametrize("text", ["a=", "(a=1", "a=1)", "a=1 AND", "OR a=1", 'a="b', "=1", "a=f(", "(" * 200])
+@pytest.mark.parametrize(
+    "text", ["a=", "(a=1", "a=1)", "a=1 AND", "OR a=1", 'a="b', "=1", "a=f(", "(" * 200, "a=(b=1)"]
+)
 def test_what_cannot_be_read_is_said(text: str) -> None:
     with pytest.raises(FilterError, match=r"^The filter "):
         parse(text)

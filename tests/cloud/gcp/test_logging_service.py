@@ -96,6 +96,17 @@ def test_logging_of_a_deployed_model_can_be_off(world: World) -> None:
         ('timestamp>="2001-01-01T00:00:00Z"', "abcd"),
         ('timestamp<"2001-01-01"', ""),
         ("-- only this\nseverity=ERROR\n-- not that", "b"),
+        ('textPayload=~"^(Alpha|Beta) "', "ab"),
+        ('textPayload!~"^Alpha" severity>=INFO', "b"),
+        ('textPayload:("alpha" OR "delta")', "ad"),
+        ("severity=(ERROR OR WARNING)", "bc"),
+        ('NOT textPayload:("alpha" AND "starts")', "bcd"),
+        ('-(severity=ERROR OR "alpha")', "cd"),
+        ('log_id("mine")', "abcd"),
+        ('log_id("others")', ""),
+        ('SEARCH("BETA fails")', "b"),
+        ('SEARCH("eta")', ""),
+        ('SEARCH(jsonPayload.tags, "x")', "c"),
     ],
 )
 def test_a_filter_means_these_entries(written: World, filter_: str, expected: str) -> None:
@@ -105,7 +116,9 @@ def test_a_filter_means_these_entries(written: World, filter_: str, expected: st
 @pytest.mark.parametrize(
     ("filter_", "message"),
     [
-        ('textPayload=~"a.*"', "the operator =~ (regular expressions) is not"),
+        ('textPayload=~"a("', "regular expressions must be valid RE2"),
+        ('textPayload=~"(?=a)"', "looks around or back, which RE2 does not"),
+        ("sample(insertId, 0.5)", "the function sample is not"),
         ("colour=red", "colour is no field that it may name"),
         ("severity>=LOUD", "severity is compared with one of DEFAULT, DEBUG"),
         ('timestamp>"soon"', "'soon' is no time such as"),
@@ -118,6 +131,18 @@ def test_a_filter_that_is_not_served_says_so(world: World, filter_: str, message
     code, said = world.error("POST", "entries:list", body, api="logging")
     assert code == "INVALID_ARGUMENT"
     assert message in said
+
+
+def test_a_list_names_projects(world: World) -> None:
+    code, message = world.error("POST", "entries:list", {}, api="logging")
+    assert (code, message) == ("INVALID_ARGUMENT", "resource_names has to name a project: projects/PROJECT_ID.")
+
+
+def test_an_entry_about_no_resource_is_about_the_project(world: World) -> None:
+    write(world, {"textPayload": "x", "httpRequest": {"latency": "1.5s"}})
+    (entry,) = entries(world, 'httpRequest.latency>"1.25s"')
+    assert entry["resource"] == {"type": "global", "labels": {"project_id": world.project}}
+    assert entries(world, 'httpRequest.latency>"10s"') == []
 
 
 def test_entries_come_in_order_and_in_pages(written: World) -> None:
