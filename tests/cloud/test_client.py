@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
@@ -23,6 +23,7 @@ from labkit.cloud import client, environment
 from labkit.cloud.inventory import spelled
 from labkit.cloud.state import Lab, checkout
 from labkit.errors import LabError
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -30,13 +31,6 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
     lab = Lab(tmp_path / "state with spaces")
     yield lab
     client.down(lab)
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def make_bucket(lab: Lab, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +57,7 @@ def have_ended(processes: list[psutil.Process]) -> bool:
 def test_up_starts_once_and_down_stops(lab: Lab) -> None:
     assert client.status(lab) is None
     started = client.up(lab)
-    wait_until(lambda: len(processes_of(lab)) > 1)  # the process from which the others are forked
+    eventually(lambda: len(processes_of(lab)) > 1)  # the process from which the others are forked
     running = processes_of(lab)
     assert started.new
     again = client.up(lab)
@@ -76,7 +70,7 @@ def test_up_starts_once_and_down_stops(lab: Lab) -> None:
     assert spelled(gone) == ""
     assert client.status(lab) is None
     assert client.down(lab) is None
-    wait_until(lambda: have_ended(running), 1.0)
+    eventually(lambda: have_ended(running), 1.0)
 
 
 def test_two_ups_at_once_start_one_server(lab: Lab) -> None:
@@ -102,10 +96,10 @@ def test_a_lab_keeps_port_keys_and_authority(lab: Lab) -> None:
 def test_a_killed_server_leaves_no_process_and_up_says_what_is_gone(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     client.up(lab)
     make_bucket(lab, "killed-bucket", monkeypatch)
-    wait_until(lambda: lab.inventory_file.exists() and "killed-bucket" in lab.inventory_file.read_text())
+    eventually(lambda: lab.inventory_file.exists() and "killed-bucket" in lab.inventory_file.read_text())
     running = processes_of(lab)
     running[0].kill()
-    wait_until(lambda: have_ended(running))
+    eventually(lambda: have_ended(running))
     assert client.status(lab) is None
     said: list[str] = []
     started = client.up(lab, said.append)
@@ -127,7 +121,7 @@ def test_what_was_stopped_in_order_is_told_once(lab: Lab, monkeypatch: pytest.Mo
 def test_a_signal_stops_the_clouds_in_order(lab: Lab) -> None:
     started = client.up(lab)
     os.kill(started.pid, signal.SIGTERM)
-    wait_until(lambda: not client.runs(lab))
+    eventually(lambda: not client.runs(lab))
     assert not lab.server_file.exists()
 
 
@@ -244,7 +238,7 @@ def test_fresh_clouds_end_with_their_block() -> None:
         assert client.status(lab) is not None
         running = processes_of(lab)
     assert not lab.folder.exists()
-    wait_until(lambda: have_ended(running))
+    eventually(lambda: have_ended(running))
 
 
 def test_fresh_clouds_end_with_their_owner_even_when_it_is_killed() -> None:
@@ -258,7 +252,7 @@ def test_fresh_clouds_end_with_their_owner_even_when_it_is_killed() -> None:
         folder = Path(owner.stdout.readline().strip())
         running = processes_of(Lab(folder))
         owner.kill()
-    wait_until(lambda: have_ended(running))
+    eventually(lambda: have_ended(running))
     assert not folder.exists()
 
 

@@ -15,7 +15,8 @@ from labkit.cloud import environment, state
 from labkit.cloud.state import Lab
 from labkit.kernels import preload, warm
 from labkit.kernels.threads import settings
-from tests.kernels.warm_kernels import Kernel, nursery, wait_until
+from tests.kernels.warm_kernels import Kernel, nursery
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.skipif(not warm.wanted({}), reason="kernels are forked on Linux only")
 
@@ -84,7 +85,7 @@ def warmed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Callable[
         with nursery(folder, environ) as start:
             warm.start(environ)
             lock = warm.files(warm.mark({**environ, **settings(environ)}, sys.executable))[1]
-            assert wait_until(lambda: lock.exists() and lock.read_text() == "warm", 90)
+            eventually(lambda: lock.exists() and lock.read_text() == "warm", 200)
             yield start, folder
 
 

@@ -15,7 +15,8 @@ import pytest
 
 from labkit.kernels import warm
 from labkit.kernels.threads import settings
-from tests.kernels.warm_kernels import Kernel, alive, lean, nursery, wait_until, warm_pid
+from tests.kernels.warm_kernels import Kernel, alive, lean, nursery, warm_pid
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.skipif(not warm.wanted({}), reason="kernels are forked on Linux only")
 
@@ -35,6 +36,7 @@ def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     ):
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(warm, "PROGRAM", lean())
+    monkeypatch.setattr(warm, "WAIT", 60.0)
     return dict(os.environ)
 
 
@@ -48,7 +50,7 @@ def start_warm(environ: dict[str, str]) -> int:
     """Sees that there is a warm process with its imports done; returns its id."""
     warm.start(environ)
     lock = warm.files(warm.mark({**environ, **settings(environ)}, sys.executable))[1]
-    assert wait_until(lambda: lock.exists() and lock.read_text() == "warm")
+    eventually(lambda: lock.exists() and lock.read_text() == "warm")
     pid = warm_pid(environ)
     assert pid is not None
     return pid
@@ -76,13 +78,18 @@ def test_sockets_and_log_are_the_owners_alone(environ: dict[str, str], kernels: 
 
 
 def test_a_kernel_is_interrupted_restarted_and_shut_down(
-    kernels: Callable[..., Kernel], environ: dict[str, str]
+    kernels: Callable[..., Kernel], environ: dict[str, str], tmp_path: Path
 ) -> None:
     start_warm(environ)
     kernel = kernels()
     before = kernel.process.pid
-    threading.Timer(0.5, kernel.manager.interrupt_kernel).start()
-    assert "KeyboardInterrupt" in kernel.run("import time; x = 7; time.sleep(60)")
+    begun = tmp_path / "begun"
+    interrupter = threading.Thread(
+        target=lambda: (eventually(begun.exists), kernel.manager.interrupt_kernel())  # type: ignore[func-returns-value]
+    )
+    interrupter.start()
+    assert "KeyboardInterrupt" in kernel.run(f"import time; x = 7; open({str(begun)!r}, 'w'); time.sleep(60)")
+    interrupter.join()
     assert kernel.run("print(x)").endswith("7\n")
     kernel.client.stop_channels()
     kernel.manager.restart_kernel()
@@ -111,7 +118,7 @@ def test_how_a_kernel_died_is_known(
     kernel = kernels()
     kernel.client.execute(code)
     process = kernel.process
-    assert wait_until(lambda: process.poll() is not None)
+    eventually(lambda: process.poll() is not None)
     assert process.poll() == ended
     assert not kernel.manager.is_alive()
 
@@ -135,7 +142,7 @@ def test_killing_the_warm_process_leaves_kernels_and_the_next_start_as_they_were
     assert kernels().forked
     process = running.process
     os.kill(process.pid, signal.SIGKILL)
-    assert process.wait(10) == 1, "nobody was left to say how it ended"
+    assert process.wait(60) == 1, "nobody was left to say how it ended"
 
 
 def test_a_warm_process_that_dies_over_a_request_is_done_without(
@@ -147,7 +154,7 @@ def test_a_warm_process_that_dies_over_a_request_is_done_without(
     )
     monkeypatch.setattr(warm, "PROGRAM", ("-c", dying))
     os.kill(start_warm(environ), signal.SIGKILL)
-    assert wait_until(lambda: warm_pid(environ) is None)
+    eventually(lambda: warm_pid(environ) is None)
     warm.start(environ)
     kernel = kernels()
     assert not kernel.forked
@@ -170,7 +177,7 @@ def test_an_upgrade_replaces_the_warm_process_and_leaves_its_kernels(
     assert alive(before), "it has a kernel to wait for"
     assert running.run("print(x)").endswith("1\n")
     running.close()
-    assert wait_until(lambda: not alive(before))
+    eventually(lambda: not alive(before))
 
 
 def test_ten_kernels_at_once(kernels: Callable[..., Kernel], environ: dict[str, str]) -> None:
@@ -180,7 +187,7 @@ def test_ten_kernels_at_once(kernels: Callable[..., Kernel], environ: dict[str, 
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join()
     assert len(started) == 10
     assert all(kernel.forked for kernel in started)
     said = [
@@ -192,15 +199,29 @@ def test_ten_kernels_at_once(kernels: Callable[..., Kernel], environ: dict[str, 
 
 
 def test_it_ends_when_nobody_uses_it(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(warm, "PROGRAM", lean(linger=0.2, idle=1.5))
+    impatient, looks = tmp_path / "impatient", tmp_path / "looks"
+    watched = f"""
+import os
+from labkit.kernels import warm_process
+over = warm_process.WarmProcess._over
+def noted(self):
+    if os.path.exists({str(impatient)!r}):
+        warm_process.IDLE = 0.1
+        open({str(looks)!r}, "a").write(".")
+    return over(self)
+warm_process.WarmProcess._over = noted
+"""
+    monkeypatch.setattr(warm, "PROGRAM", ("-c", watched + lean()[1]))
     with nursery(tmp_path, environ) as start:
         pid = start_warm(environ)
         kernel = start()
         assert kernel.forked
         kernel.run("1")
-        assert not wait_until(lambda: not alive(pid), 2.0), "it has a kernel"
+        impatient.touch()
+        eventually(lambda: looks.exists() and looks.stat().st_size > 10)
+        assert alive(pid), "it has a kernel"
         kernel.close()
-        assert wait_until(lambda: not alive(pid)), "its user has asked for nothing"
+        eventually(lambda: not alive(pid))
     assert not [each for each in (warm.files("x")[0].parent).iterdir() if each.suffix != ".log"]
 
 
@@ -219,7 +240,7 @@ def test_a_kernel_ends_with_the_jupyter_that_started_it(
     done = subprocess.run([sys.executable, "-c", program], cwd=root, env=environ, capture_output=True, text=True)
     forked, pid = done.stdout.split()
     assert forked == "True"
-    assert wait_until(lambda: not alive(int(pid)))
+    eventually(lambda: not alive(int(pid)))
 
 
 def test_another_environment_of_the_libraries_is_another_warm_process(environ: dict[str, str]) -> None:

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import struct
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,8 @@ from labkit.kernels.threads import settings
 #: A warm process that imports only what a kernel is made of.
 LEAN = (
     "import sys; from labkit.kernels import preload, warm_process; preload.MODULES = preload.MODULES[:5]; "
-    "warm_process.LOOK = 0.1; warm_process.LINGER = {linger}; warm_process.IDLE = {idle}; warm_process.main()"
+    "warm_process.LOOK = 0.1; warm_process.REQUEST = 60.0; "
+    "warm_process.LINGER = {linger}; warm_process.IDLE = {idle}; warm_process.main()"
 )
 
 
@@ -44,7 +44,7 @@ class Kernel:
     def connect(self) -> None:
         self.client = self.manager.client()
         self.client.start_channels()
-        self.client.wait_for_ready(timeout=60)
+        self.client.wait_for_ready(timeout=120)
 
     @property
     def forked(self) -> bool:
@@ -89,15 +89,6 @@ def warm_pid(environ: dict[str, str]) -> int | None:
         return None
     with line:
         return int(struct.unpack("3i", line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
-
-
-def wait_until(holds: Callable[[], bool], seconds: float = 30.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def alive(pid: int) -> bool:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import itertools
 import json
-import threading
-import time
 import zipfile
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -15,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from labkit.cloud.aws import AwsCloud
 from tests.cloud.aws import in_process
+from tests.waiting import eventually
 
 T = TypeVar("T")
 ACCOUNT = "123456789012"
@@ -86,18 +85,9 @@ class EventWorld:
         events = self.client("logs").filter_log_events(logGroupName=f"/aws/lambda/{function.rpartition(':')[2]}")
         return [event["message"] for event in events["events"]]
 
-    def eventually(self, ask: Callable[[], T], seconds: float = 20.0) -> T:
-        """What ``ask`` gives, once it gives something: for work that no call waits for."""
-        deadline, pause = time.monotonic() + seconds, threading.Event()
-        while True:
-            try:
-                if found := ask():
-                    return found
-            except ClientError:
-                # What is asked about is not there yet.
-                pass
-            assert time.monotonic() < deadline, "it did not happen"
-            pause.wait(0.01)
+    def eventually(self, ask: Callable[[], T]) -> T:
+        """What ``ask`` gives, once it gives something; what is asked about need not be there yet."""
+        return eventually(ask, despite=ClientError)
 
     def queue(self, name: str = "q", **attributes: str) -> str:
         """The URL of a new queue."""

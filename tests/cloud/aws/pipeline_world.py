@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tests.cloud.aws.sagemaker_world import IMAGE, World, archive
-
-#: The longest that a test waits for a job or an execution, in seconds.
-PATIENCE = 60.0
+from tests.waiting import eventually
 
 
 def channel(name: str, url: Any, data_type: str = "S3Prefix") -> dict[str, Any]:
@@ -112,13 +109,12 @@ class Pipelines(World):
 
     def ended(self, describe: Any, member: str) -> dict[str, Any]:
         """The description of something once it is under way no more."""
-        deadline = time.monotonic() + PATIENCE
-        while True:
+
+        def done() -> dict[str, Any] | None:
             described: dict[str, Any] = describe()
-            if described[member] not in ("InProgress", "Stopping", "Executing"):
-                return described
-            assert time.monotonic() < deadline, described
-            time.sleep(0.02)
+            return None if described[member] in ("InProgress", "Stopping", "Executing") else described
+
+        return eventually(done)
 
     def read(self, url: str) -> bytes:
         bucket, _, key = url.removeprefix("s3://").partition("/")

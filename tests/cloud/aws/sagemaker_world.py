@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from tests.waiting import eventually
 
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.9-0-cpu-py3"
 TRUST = {
@@ -133,15 +134,14 @@ class World:
     def wait(self, endpoint: str) -> None:
         self.sm.get_waiter("endpoint_in_service").wait(EndpointName=endpoint, WaiterConfig={"Delay": 1})
 
-    def settle(self, endpoint: str, seconds: float = 30.0) -> dict[str, Any]:
+    def settle(self, endpoint: str) -> dict[str, Any]:
         """The endpoint's description once nothing is under way."""
-        deadline = time.monotonic() + seconds
-        while True:
+
+        def settled() -> dict[str, Any] | None:
             described: dict[str, Any] = self.sm.describe_endpoint(EndpointName=endpoint)
-            if described["EndpointStatus"] not in ("Creating", "Updating"):
-                return described
-            assert time.monotonic() < deadline, described
-            time.sleep(0.02)
+            return None if described["EndpointStatus"] in ("Creating", "Updating") else described
+
+        return eventually(settled)
 
     def invoke(self, endpoint: str, body: bytes | str | dict[str, Any], **more: Any) -> Any:
         """The answer's body, read as JSON."""

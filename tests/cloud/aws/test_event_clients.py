@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -41,14 +39,6 @@ def aws(*arguments: str) -> Any:
     done = subprocess.run([str(AWS), *arguments], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout) if done.stdout.strip() else None
-
-
-def eventually(ask: Callable[[], Any]) -> Any:
-    deadline, pause = time.monotonic() + 20, threading.Event()
-    while not (found := ask()):
-        assert time.monotonic() < deadline, "it did not happen"
-        pause.wait(0.02)
-    return found
 
 
 @pytest.fixture

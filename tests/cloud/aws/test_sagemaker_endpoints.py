@@ -20,6 +20,7 @@ from labkit.cloud.aws import AwsCloud, sagemaker_deployment, sklearn_images
 from labkit.cloud.aws.sagemaker_endpoints import INSTANCES_OF_A_TYPE
 from labkit.cloud.engine import Engine
 from tests.cloud.aws.sagemaker_world import DOUBLER, IMAGE, ORDERS, World, archive
+from tests.waiting import eventually
 
 PREFIX = "arn:aws:sagemaker:us-east-1:123456789012"
 NO_PING = (
@@ -589,10 +590,7 @@ def test_a_deleted_endpoint_is_gone_with_its_processes(world: World) -> None:
         "ValidationError",
         f"Endpoint {name} of account 123456789012 not found.",
     )
-    deadline = time.monotonic() + 5
-    while psutil.pid_exists(pid):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    eventually(lambda: not psutil.pid_exists(pid))
 
 
 def test_a_killed_replica_comes_back_by_itself(world: World) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import textwrap
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from tests.cloud.azure.in_process import Rest, call, token
+from tests.waiting import eventually
 
 #: A script that answers what it was sent, and obeys orders that come instead of data.
 ORDERS = """
@@ -151,12 +151,12 @@ class World:
 
     def wait(self, operation: str) -> dict[str, Any]:
         """An operation, once it has ended."""
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
+
+        def ended() -> dict[str, Any] | None:
             _, found, _ = self.rest("GET", urlsplit(operation).path)
-            if found["status"] not in ("InProgress", "Running", "NotStarted"):
-                return dict(found)
-        raise AssertionError(f"{operation} does not end")
+            return None if found["status"] in ("InProgress", "Running", "NotStarted") else dict(found)
+
+        return eventually(ended)
 
     def refused(self, method: str, path: str, body: Any = None) -> tuple[int, str]:
         """(status, reason) of a request that the inferencing service does not take."""
@@ -239,15 +239,6 @@ class World:
             )
             assert answer.status == 201, answer.body
         return container
-
-
-def eventually(value: Callable[[], Any], seconds: float = 5.0) -> Any:
-    """The first value that is true; for what happens a little after an answer."""
-    deadline = time.monotonic() + seconds
-    while not (found := value()):
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.005)
-    return found
 
 
 def _script(code: str) -> dict[str, str]:

@@ -13,7 +13,8 @@ from labkit.cloud.azure.jobs_execution import program
 from labkit.cloud.azure.runs import Run
 from tests.cloud.azure import in_process, principals
 from tests.cloud.azure.jobs_world import Jobs
-from tests.cloud.azure.online_world import World, eventually
+from tests.cloud.azure.online_world import World
+from tests.waiting import eventually
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import pytest
 
 from labkit.cloud.azure import AzureCloud
 from tests.cloud.azure import in_process
-from tests.cloud.azure.online_world import World, eventually
+from tests.cloud.azure.online_world import World
+from tests.waiting import eventually
 
 API = "https://api.loganalytics.io"
 HOUR = timedelta(hours=1)

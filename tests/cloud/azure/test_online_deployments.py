@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.cloud.azure.online_world import ORDERS, World, eventually
+from tests.cloud.azure.online_world import ORDERS, World
+from tests.waiting import eventually
 
 CRASHED = "User container has crashed or terminated: Liveness probe failed: HTTP probe failed with statuscode: 502"
 GUIDE = "Please see troubleshooting guide, available here: https://aka.ms/oe-tsg#error-"

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.cloud.azure.in_process import Rest
-from tests.cloud.azure.online_world import World, eventually
+from tests.cloud.azure.online_world import World
+from tests.waiting import eventually
 
 
 def test_an_endpoint_shows_what_azure_shows(world: World) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.cloud.azure import in_process
 from tests.cloud.azure.jobs_world import Jobs, step
-from tests.cloud.azure.online_world import eventually
+from tests.waiting import eventually
 
 PREP = "echo ${{inputs.rows}} > ${{outputs.data}}/rows"
 PREP_PORTS: dict[str, Any] = {

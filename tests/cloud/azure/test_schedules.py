@@ -9,7 +9,8 @@ import pytest
 
 from tests.cloud.azure import in_process
 from tests.cloud.azure.jobs_world import Jobs, step
-from tests.cloud.azure.online_world import World, eventually
+from tests.cloud.azure.online_world import World
+from tests.waiting import eventually
 
 MONTHLY = {"triggerType": "Recurrence", "frequency": "month", "interval": 1}
 

@@ -15,7 +15,8 @@ import pytest
 from labkit.cloud.azure import scoring
 from labkit.cloud.azure.identity import PATH
 from tests.cloud.azure.in_process import URL, Rest, call
-from tests.cloud.azure.online_world import Scored, World, eventually
+from tests.cloud.azure.online_world import Scored, World
+from tests.waiting import eventually
 
 
 def test_an_answer_and_its_header_fields(world: World) -> None:

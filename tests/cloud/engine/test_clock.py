@@ -13,6 +13,7 @@ import pytest
 from labkit.cloud.engine import clock as clock_module
 from labkit.cloud.engine.clock import Clock, duration
 from labkit.cloud.engine.errors import Conflict, Invalid, LimitExceeded, TimedOut, Unavailable
+from tests.waiting import eventually
 
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
@@ -225,7 +226,7 @@ class TestAdvance:
     def test_what_started_by_itself_is_waited_for_first(self, clock: Clock) -> None:
         job = Job()
         clock.after(timedelta(0), lambda: job, "early")
-        until(lambda: len(clock.firings()) == 1)
+        eventually(lambda: len(clock.firings()) == 1)
         advance = in_thread(lambda: clock.advance(DAY))
         assert job.waited.wait(5)
         assert clock.offset == timedelta(0)
@@ -284,7 +285,7 @@ class TestAdvance:
         clock.after(DAY, lambda: clock.advance(DAY), "meddler")  # type: ignore[arg-type, return-value]
         assert "being advanced already" in clock.advance(2 * DAY)[0].error
         clock.after(timedelta(0), lambda: clock.advance(DAY), "meddler")  # type: ignore[arg-type, return-value]
-        until(lambda: len(clock.firings()) == 2)
+        eventually(lambda: len(clock.firings()) == 2)
         assert "being advanced already" in clock.firings()[1].error
 
     def test_it_waits_for_what_is_being_started(self) -> None:
@@ -430,10 +431,3 @@ def in_thread(call: Callable[[], T]) -> Callable[[], T]:
         return results[0]
 
     return result
-
-
-def until(condition: Callable[[], bool], limit: float = 5.0) -> None:
-    deadline = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)

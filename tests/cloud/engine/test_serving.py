@@ -9,7 +9,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ import pytest
 from labkit.cloud.engine.errors import ModelFailed, NotFound, StartFailed, TimedOut, Unavailable
 from labkit.cloud.engine.launcher import Launcher
 from labkit.cloud.engine.serving import Endpoint, ModelServer, VariantSpec
+from tests.waiting import eventually
 
 ECHO = "tests.cloud.engine.fake_models:Echo"
 
@@ -47,13 +47,6 @@ def spec(
     return VariantSpec(name, server, replicas=replicas, weight=weight)
 
 
-def wait_until(condition, seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.01)
-
-
 def test_a_request_reaches_the_model_and_its_output_is_read(endpoint, tmp_path):
     lines: list = []
     endpoint.deploy([spec(tmp_path, lines=lines)])
@@ -61,7 +54,7 @@ def test_a_request_reaches_the_model_and_its_output_is_read(endpoint, tmp_path):
     assert (answer.status, answer.body, answer.headers) == (200, b"hello", {"x-from": "blue"})
     assert answer.variant == "blue"
     assert 0 <= answer.model_seconds <= answer.total_seconds
-    wait_until(lambda: ("ep-blue-1", f"blue loads from {tmp_path.name}") in lines)
+    eventually(lambda: ("ep-blue-1", f"blue loads from {tmp_path.name}") in lines)
 
 
 def test_a_replica_has_only_the_environment_it_was_given(endpoint, tmp_path, monkeypatch):
@@ -135,7 +128,7 @@ def test_a_switch_under_load_loses_no_request(endpoint, tmp_path):
         thread.start()
     try:
         endpoint.deploy([spec(tmp_path, "green", model="second")])
-        wait_until(lambda: seen["second"] > 20)
+        eventually(lambda: seen["second"] > 20)
     finally:
         stop.set()
         for thread in threads:
@@ -176,7 +169,7 @@ def test_a_request_that_hangs_ends_at_its_limit_and_the_replica_is_replaced(endp
         endpoint.invoke({}, b"hang", timeout=0.2)
     assert (caught.value.variant, caught.value.replica) == ("blue", "ep-blue-1")
     assert int(endpoint.invoke({}, b"pid").body) != first
-    wait_until(lambda: not psutil.pid_exists(first))
+    eventually(lambda: not psutil.pid_exists(first))
 
 
 def test_one_variant_comes_and_goes_while_the_others_stay(endpoint, tmp_path):
@@ -212,7 +205,7 @@ def test_closing_leaves_no_process_behind_not_even_one_in_a_session_of_its_own(l
     pids = [int(endpoint.invoke({}, order).body) for order in (b"pid", b"child")]
     assert all(psutil.pid_exists(pid) for pid in pids)
     endpoint.close()
-    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids))
+    eventually(lambda: not any(psutil.pid_exists(pid) for pid in pids))
 
 
 @pytest.mark.parametrize("victim", ["server", "guardian"])
@@ -232,10 +225,10 @@ def test_everything_dies_with_the_server_or_its_guardian(tmp_path, victim):
     replica, child = map(int, server.stdout.readline().split())
     if victim == "server":
         server.kill()
-        wait_until(lambda: not psutil.pid_exists(replica) and not psutil.pid_exists(child))
+        eventually(lambda: not psutil.pid_exists(replica) and not psutil.pid_exists(child))
     else:
         psutil.Process(replica).parent().kill()
-        wait_until(lambda: not psutil.pid_exists(replica))
+        eventually(lambda: not psutil.pid_exists(replica))
         psutil.Process(child).kill()
     server.kill()
     server.wait()

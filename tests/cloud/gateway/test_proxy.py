@@ -8,7 +8,6 @@ import socket
 import ssl
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import boto3
@@ -19,6 +18,7 @@ from botocore.exceptions import ProxyConnectionError
 
 from labkit.cloud.http import Request, Response
 from tests.cloud.gateway.fakes import TOKEN, Gateway, read_all
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -235,10 +235,7 @@ def test_a_client_that_does_not_trust_the_lab_is_noted(gateway: Gateway, session
     session.verify = True
     with pytest.raises(requests.exceptions.SSLError):
         session.get("https://a.cloud.test/")
-    deadline = time.monotonic() + 10
-    while not gateway.router.refusals() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    (refusal,) = gateway.router.refusals()
+    (refusal,) = eventually(gateway.router.refusals)
     assert refusal.why.startswith("A program did not trust the lab's certificate")
 
 

@@ -13,6 +13,7 @@ from kfp import compiler, dsl
 
 from labkit.cloud.gcp import log_store
 from tests.cloud.gcp.vertex_world import World
+from tests.waiting import eventually
 
 IMAGE = "python:3.11"
 ENDED = ("PIPELINE_STATE_SUCCEEDED", "PIPELINE_STATE_FAILED", "PIPELINE_STATE_CANCELLED")
@@ -86,11 +87,9 @@ class Run:
             and entry["labels"]["ml.googleapis.com/task_name"] == task
         ]
 
-    def until(self, what: Callable[[dict[str, Any]], bool], seconds: float = 60.0) -> dict[str, Any]:
-        deadline = time.monotonic() + seconds
-        while not what(job := self.job):
-            assert time.monotonic() < deadline, job
-        return job
+    def until(self, what: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """The job, once this is true of it."""
+        return eventually(lambda: job if what(job := self.job) else None)
 
 
 def begin(world: World, pipeline: Callable[..., Any], parameters: Any = None, **job: Any) -> Run:

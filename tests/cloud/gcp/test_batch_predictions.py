@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from labkit.cloud.gcp import batch_instances, log_store
 from labkit.cloud.gcp.vertex_telemetry import CONTAINER_LOG
 from tests.cloud.gcp.test_iam_identities import account, grant
 from tests.cloud.gcp.vertex_world import ROWS, World, constant, trained
+from tests.waiting import eventually
 
 ENDED = ("JOB_STATE_SUCCEEDED", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED")
 MACHINE = {"machineSpec": {"machineType": "n1-standard-2"}}
@@ -46,10 +46,7 @@ def begin(world: World, sent: dict[str, Any]) -> dict[str, Any]:
 
 
 def ended(world: World, name: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 60.0
-    while (found := world.ok("GET", name))["state"] not in ENDED:
-        assert time.monotonic() < deadline, found
-    return dict(found)
+    return eventually(lambda: dict(found) if (found := world.ok("GET", name))["state"] in ENDED else None)
 
 
 def run(world: World, *what: Any, **more: Any) -> dict[str, Any]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import tarfile
-import time
 from typing import Any
 
 import pytest
 
 from tests.cloud.gcp.vertex_world import IMAGE, World
+from tests.waiting import eventually
 
 ENDED = ("JOB_STATE_SUCCEEDED", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED")
 
@@ -24,11 +24,8 @@ def job(command: str, **spec: Any) -> dict[str, Any]:
     return {"displayName": "a job", "jobSpec": {"workerPoolSpecs": [pool], **spec}}
 
 
-def ended(world: World, name: str, seconds: float = 60.0) -> dict[str, Any]:
-    deadline = time.monotonic() + seconds
-    while (found := world.ok("GET", name))["state"] not in ENDED:
-        assert time.monotonic() < deadline, found
-    return dict(found)
+def ended(world: World, name: str) -> dict[str, Any]:
+    return eventually(lambda: dict(found) if (found := world.ok("GET", name))["state"] in ENDED else None)
 
 
 def run(world: World, body: dict[str, Any]) -> dict[str, Any]:
@@ -144,9 +141,8 @@ def test_a_training_pipeline_uploads_what_its_job_left(world: World) -> None:
         "modelToUpload": {"displayName": "seven", "containerSpec": {"imageUri": IMAGE}},
     }
     name = world.ok("POST", f"{world.parent}/trainingPipelines", body)["name"]
-    deadline = time.monotonic() + 60.0
-    while (found := world.ok("GET", name))["state"] == "PIPELINE_STATE_RUNNING":
-        assert time.monotonic() < deadline
+    eventually(lambda: world.ok("GET", name)["state"] != "PIPELINE_STATE_RUNNING")
+    found = world.ok("GET", name)
     assert found["state"] == "PIPELINE_STATE_SUCCEEDED", found.get("error")
     assert world.ok("GET", found["modelToUpload"]["name"])["displayName"] == "seven"
     listed = world.ok("GET", f"{world.parent}/trainingPipelines?filter=display_name=training")["trainingPipelines"]

@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from labkit.cloud.gcp import GcpCloud
 from labkit.cloud.gcp.storage_store import Bucket
 from tests.cloud.gcp import in_process
+from tests.waiting import eventually
 
 IMAGE = "us-docker.pkg.dev/vertex-ai/prediction/sklearn-cpu.1-6:latest"
 ROWS = np.random.default_rng(7).random((200, 4))
@@ -139,9 +140,7 @@ class World:
         shown = self.ok("GET", endpoint) if isinstance(endpoint, str) else endpoint
         return list(shown.get("deployedModels", []))
 
-    def _end(self, operation: dict[str, Any], seconds: float = 60.0) -> dict[str, Any]:
-        deadline = time.monotonic() + seconds
-        while not operation.get("done"):
-            assert time.monotonic() < deadline, operation
-            operation = self.ok("GET", operation["name"])
-        return operation
+    def _end(self, operation: dict[str, Any]) -> dict[str, Any]:
+        if operation.get("done"):
+            return operation
+        return eventually(lambda: found if (found := self.ok("GET", operation["name"])).get("done") else None)

@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import tarfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import boto3
 from labkit.labs.intermediate import aws_cloud
 from tests.labs.intermediate.conftest import SOLVED
 from tests.labs.intermediate.test_aws_gate import AUC, THRESHOLD
+from tests.waiting import eventually
 
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.9-0-cpu-py3"
 PIPELINE_ARN = "arn:aws:sagemaker:us-east-1:123456789012:pipeline/churn-monthly"
@@ -189,10 +189,12 @@ def run(name: str = "", **values: str) -> str:
     shown = {"PipelineExecutionDisplayName": name} if name else {}
     started = sagemaker.start_pipeline_execution(PipelineName="churn-monthly", PipelineParameters=parameters, **shown)
     arn = str(started["PipelineExecutionArn"])
-    deadline = time.monotonic() + 120
-    while sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)["PipelineExecutionStatus"] == "Executing":
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    eventually(
+        lambda: (
+            sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)["PipelineExecutionStatus"] != "Executing"
+        ),
+        200,
+    )
     return arn
 
 

@@ -3,7 +3,6 @@
 # KFP reads the annotations of components, which may not be texts: this file does without postponed ones.
 import json
 import tempfile
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from google.cloud import storage
 from kfp import compiler, dsl
 
 from labkit.labs.intermediate.gcp_project import Project
+from tests.waiting import eventually
 
 IMAGE = "us-docker.pkg.dev/vertex-ai/prediction/sklearn-cpu.1-6:latest"
 ENDED = ("PIPELINE_STATE_SUCCEEDED", "PIPELINE_STATE_FAILED")
@@ -125,12 +125,12 @@ def run(described: dict[str, Any], identifier: str = "") -> dict[str, Any]:
     project = Project()
     query = {"pipelineJobId": identifier} if identifier else {}
     made = project.vertex("POST", f"{project.location}/pipelineJobs", json=described, params=query)
-    deadline = time.monotonic() + 60
-    while made["state"] not in ENDED:
-        assert time.monotonic() < deadline, made
-        time.sleep(0.05)
-        made = project.vertex("GET", made["name"])
-    return made
+
+    def ended() -> dict[str, Any] | None:
+        found: dict[str, Any] = project.vertex("GET", made["name"])
+        return found if found["state"] in ENDED else None
+
+    return eventually(ended, 120)
 
 
 def version(file: Path, folder: str = "models/one") -> str:
