@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 
 #: How long events are kept.
 KEPT = timedelta(days=90)
-_CONDITION = re.compile(r"(?P<field>\w+)\s+(?P<how>eq|ge|le|gt|lt)\s+'(?P<value>[^']*)'", re.IGNORECASE)
+#: A condition; Azure's own samples write some values, times above all, without quotation marks.
+_CONDITION = re.compile(
+    r"(?P<field>\w+)\s+(?P<how>eq|ge|le|gt|lt)\s+(?:'(?P<value>[^']*)'|(?P<bare>[^'\s()]+(?:\s[\d:.+Zz-]+)?))",
+    re.IGNORECASE,
+)
 _BY_TIME: dict[str, Callable[[datetime, datetime], bool]] = {
     "ge": lambda at, bound: at >= bound,
     "gt": lambda at, bound: at > bound,
@@ -146,11 +150,15 @@ def _filter(given: str) -> Callable[[dict[str, Any]], bool]:
     for part in conditions(given):
         matched = _CONDITION.fullmatch(part)
         field, how = (matched["field"].lower(), matched["how"].lower()) if matched else ("", "")
-        if matched and field == "eventtimestamp" and how in _BY_TIME:
+        value = (matched["value"] or matched["bare"] or "") if matched else ""
+        if field == "eventtimestamp" and how in _BY_TIME:
             since = since or how in ("ge", "gt")
-            tests.append(partial(_is_then, _BY_TIME[how], _moment(matched["value"])))
-        elif matched and field in _FIELDS and how == "eq":
-            tests.append(partial(_has, _FIELDS[field], matched["value"].lower()))
+            tests.append(partial(_is_then, _BY_TIME[how], _moment(value)))
+        elif field in _FIELDS and how == "eq":
+            tests.append(partial(_is_one_of, _FIELDS[field], {value.lower()}))
+        elif field == "levels" and how == "eq":
+            levels = {each.strip().lower() for each in value.split(",")}
+            tests.append(partial(_is_one_of, lambda event: str(event["level"]), levels))
         elif field != "eventchannels":
             raise _bad(f"The filter '{part}' is not supported by the Activity Log.")
     if not since:
@@ -162,8 +170,8 @@ def _is_then(how: Callable[[datetime, datetime], bool], bound: datetime, event: 
     return how(_moment(event["eventTimestamp"]), bound)
 
 
-def _has(member: Callable[[dict[str, Any]], str], wanted: str, event: dict[str, Any]) -> bool:
-    return member(event).lower() == wanted
+def _is_one_of(member: Callable[[dict[str, Any]], str], wanted: set[str], event: dict[str, Any]) -> bool:
+    return member(event).lower() in wanted
 
 
 #: What a filter may compare, beside the time.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 #: Assignments that a subscription may have.
 MOST = 4000
-_BY_PRINCIPAL = re.compile(r"(?:principalId\s+eq\s+|assignedTo\s*\(\s*)'(?P<id>[^']*)'\s*\)?", re.IGNORECASE)
+_BY_PRINCIPAL = re.compile(r"(?:principalId\s+eq\s+|assignedTo\s*\(\s*)('?)(?P<id>[^'\s()]+)\1\s*\)?", re.IGNORECASE)
 
 
 def list_assignments(call: Call, names: dict[str, str]) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def _filter(given: str) -> tuple[bool, str]:
         if part.lower().replace(" ", "") == "atscope()":
             at_scope = True
         elif matched := _BY_PRINCIPAL.fullmatch(part):
-            principal = matched["id"].lower()
+            principal = matched["id"].strip("{}").lower()
         else:
             message = f"The filter '{part}' is not supported. Supported are atScope(), principalId eq and assignedTo()."
             raise AzureError("InvalidFilter", message, 400)

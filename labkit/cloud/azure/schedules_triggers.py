@@ -76,7 +76,7 @@ def _cron(call: Call, expression: str) -> Expression:
 
 
 def _recurrence(call: Call, given: Mapping[str, Any], start: datetime) -> tuple[Expression, bool]:
-    """A recurrence, and whether it has a pattern."""
+    """A recurrence, and whether it has a pattern: the SDK sends one without hours and minutes where there is none."""
     frequency = text(given, "frequency").lower()
     if frequency not in _FREQUENCIES:
         message = f"The frequency '{frequency}' of the trigger is not one of {', '.join(_FREQUENCIES)}."
@@ -84,7 +84,7 @@ def _recurrence(call: Call, given: Mapping[str, Any], start: datetime) -> tuple[
     interval = given.get("interval")
     if not isinstance(interval, int) or isinstance(interval, bool):
         raise call.user_error("The interval of the trigger has to be a whole number.", 400, "BadArgument")
-    pattern = section(given, "schedule")
+    pattern = {name: value for name, value in section(given, "schedule").items() if value not in (None, [])}
     week_days, month_days = _list(pattern, "weekDays"), _list(pattern, "monthDays")
     unknown = [each for each in week_days if str(each).lower() not in _DAYS]
     if unknown:
@@ -99,12 +99,21 @@ def _recurrence(call: Call, given: Mapping[str, Any], start: datetime) -> tuple[
         cast(Frequency, frequency),
         interval,
         start,
-        [int(each) for each in _list(pattern, "hours")],
-        [int(each) for each in _list(pattern, "minutes")],
+        _numbers(call, pattern, "hours"),
+        _numbers(call, pattern, "minutes"),
         [_DAYS.index(str(each).lower()) for each in week_days],
-        [int(each) for each in month_days],
+        _numbers(call, pattern, "monthDays"),
     )
     return recurrence, bool(pattern)
+
+
+def _numbers(call: Call, pattern: Mapping[str, Any], name: str) -> list[int]:
+    found = _list(pattern, name)
+    for each in found:
+        if not isinstance(each, int) or isinstance(each, bool):
+            message = f"The {name} of the trigger's schedule have to be whole numbers, not {each!r}."
+            raise call.user_error(message, 400, "BadArgument")
+    return found
 
 
 def _list(pattern: Mapping[str, Any], name: str) -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -90,6 +91,23 @@ def test_the_sdk_pages_selects_and_filters(reached: AzureCloud, rest: Rest, grou
     assert list(client.activity_logs.list("eventTimestamp ge '2099-01-01'")) == []
     assert raised(lambda: list(client.activity_logs.list("caller eq 'x'"))).error.code == "BadRequest"
     assert raised(lambda: list(client.activity_logs.list(f"{SINCE} and nothing eq 'x'"))).error.code == "BadRequest"
+
+
+@pytest.mark.parametrize(
+    "since",
+    ["2020-01-01", "2020-01-01 08:30:00.123456", "2020-01-01T08:30:00Z", "2020-01-01T08:30:00.1234567+02:00"],
+)
+def test_values_without_quotation_marks_as_samples_write_them(rest: Rest, group: str, name: str, since: str) -> None:
+    path = f"{rest.subscription}/providers/Microsoft.Insights/eventtypes/management/values"
+    query = quote(f"eventTimestamp ge {since} and resourceGroupName eq {name} and levels eq 'Informational,Error'")
+    status, answer, _ = rest("GET", path, version="2015-04-01", **{"$filter": query})
+    assert (status, len(answer["value"])) == (200, 2), answer
+    query = quote(f"eventTimestamp ge {since} and resourceGroupName eq {name} and levels eq 'Error,Critical'")
+    assert rest("GET", path, version="2015-04-01", **{"$filter": query})[1]["value"] == []
+    query = quote(f"eventTimestamp ge {since} or caller eq x")
+    status, code, message = rest.error("GET", path, version="2015-04-01", **{"$filter": query})
+    assert (status, code) == (400, "BadRequest")
+    assert message.endswith("is not supported by the Activity Log.")
 
 
 def test_a_template_and_what_it_makes_share_a_correlation_id(rest: Rest, group: str, name: str) -> None:

@@ -54,6 +54,7 @@ def test_the_sdk_gives_lists_and_takes_roles(reached: AzureCloud, rest: Rest, so
     assert (made.scope, made.role_definition_id, made.principal_id) == (rest.group, role.id, someone.object_id)
     for listed in (
         client.role_assignments.list_for_scope(rest.workspace, filter=f"principalId eq '{someone.object_id}'"),
+        client.role_assignments.list_for_scope(rest.workspace, filter=f"principalId eq {someone.object_id}"),
         client.role_assignments.list_for_subscription(filter=f"assignedTo('{someone.object_id}')"),
         client.role_assignments.list_for_resource_group("learning", filter="atScope()"),
     ):

@@ -96,8 +96,9 @@ def test_azure_ignores_the_days_and_months_of_a_cron_expression(jobs: Jobs) -> N
     assert len(started(jobs)) == 3
 
 
-def test_a_recurrence_without_a_start_begins_at_once(jobs: Jobs) -> None:
-    made(jobs, {"triggerType": "Recurrence", "frequency": "hour", "interval": 12})
+@pytest.mark.parametrize("schedule", [None, {"hours": [], "minutes": []}], ids=["of REST", "of the SDK"])
+def test_a_recurrence_without_a_start_begins_at_once(jobs: Jobs, schedule: dict[str, Any] | None) -> None:
+    made(jobs, {"triggerType": "Recurrence", "frequency": "hour", "interval": 12, "schedule": schedule})
     eventually(lambda: len(started(jobs)) == 1)
     advance(jobs, hours=25)
     assert len(started(jobs)) == 3
@@ -162,6 +163,8 @@ def test_a_schedule_of_a_job_that_has_run(jobs: Jobs) -> None:
         (MONTHLY | {"frequency": "year"}, 400, "The frequency 'year' of the trigger is not one of"),
         (MONTHLY | {"interval": 0}, 400, "interval is at least 1"),
         (MONTHLY | {"schedule": {"hours": [25], "minutes": [0]}}, 400, "hours are from 0 to 23, not 25"),
+        (MONTHLY | {"schedule": {"hours": ["a"], "minutes": [0]}}, 400, "hours of the trigger's schedule have to be"),
+        (MONTHLY | {"frequency": "hour", "schedule": {"minutes": [5]}}, 400, "the frequency hour takes no schedule"),
         (MONTHLY | {"schedule": {"weekDays": ["monday"]}}, 501, "weekDays of a recurrence with the frequency month"),
         (MONTHLY | {"timeZone": "Paris Time"}, 400, "'Paris Time' is no time zone"),
         (MONTHLY | {"startTime": "soon"}, 400, "The startTime 'soon' of the trigger is no time."),
