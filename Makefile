@@ -21,7 +21,8 @@ lab: setup  ## starts the local clouds and opens JupyterLab; LABKIT_BROWSER=none
 test: setup lint  ## runs every test: units, contracts, browser, and all solved notebooks
 	$(RUN) tools.chromium
 	$(RUN) labkit release --check
-	$(RUN) pytest -n 2 --dist loadscope
+# What fails is run once more by itself: a test that passes then is still named above, and is to be mended.
+	$(RUN) pytest -n 2 --dist loadscope || $(RUN) pytest --last-failed --last-failed-no-failures none
 	$(RUN) labkit run
 	$(RUN) pytest -n 2 --dist loadfile -p tests.fresh_clouds --nbval --nbval-sanitize-with tests/nbval.cfg solutions
 
