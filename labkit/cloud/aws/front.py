@@ -424,8 +424,8 @@ def own(service: str) -> Any:
     ``OPERATIONS`` is its table from operation to function. Where it has them, ``prepare(call, parameters)`` is called
     before access is decided, ``check(call, parameters)`` before any operation of the service, its own or moto's, and
     ``finish(call, parameters, response)`` after moto's. ``needs(call, parameters)`` says what a call must be allowed
-    to do, ``condition_keys(call, parameters)``, ``CONDITION_KEYS`` and ``tags_of(cloud, arn)`` what policies may ask
-    about, and ``resource_policy(cloud, arn)`` gives the policy on a resource.
+    to do, ``condition_keys(call, parameters)`` and ``CONDITION_KEYS`` what policies may ask about, and
+    ``resource_policy(cloud, arn)`` gives the policy on a resource.
     """
     return importlib.import_module(f"{__package__}.{OWN[service]}")
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from labkit.cloud.aws import policy_request_keys
+from labkit.cloud.aws import policy_request_keys, sagemaker_conditions
 from labkit.cloud.aws.policy_patterns import Unevaluated, Value
 
 if TYPE_CHECKING:
@@ -71,13 +71,7 @@ OF_SERVICE: dict[str, frozenset[str]] = {
     x-amz-server-side-encryption-customer-algorithm x-amz-storage-class x-amz-website-redirect-location
     """,
     ),
-    "sagemaker": _named(
-        "sagemaker",
-        """
-    instancetypes intercontainertrafficencryption maxruntimeinseconds modelarn networkisolation
-    outputkmskey resourcetag/ targetmodel volumekmskey vpcsecuritygroupids vpcsubnets
-    """,
-    ),
+    "sagemaker": sagemaker_conditions.KEYS,
     "sts": frozenset(("sts:durationseconds", "sts:externalid", "sts:rolesessionname", "sts:sourceidentity")),
 }
 

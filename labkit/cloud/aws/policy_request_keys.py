@@ -5,15 +5,16 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/reference_pol
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from labkit.cloud.aws import access, moto_base, s3_state, s3_tags
+from labkit.cloud.aws import access, moto_base, s3_state, s3_tags, sagemaker_conditions
 from labkit.cloud.aws.errors import AwsError
+from labkit.cloud.aws.resource_tags import tags_of
 
 if TYPE_CHECKING:
-    from labkit.cloud.aws.front import AwsCloud, Call
+    from labkit.cloud.aws.front import Call
 
 #: Clients of the local clouds run on the same machine.
 ADDRESS = "127.0.0.1"
@@ -36,7 +37,7 @@ def tags(call: Call, parameters: Mapping[str, Any], resource: str) -> dict[str, 
     if keys:
         found["aws:tagkeys"] = keys
     service = resource.split(":")[2] if resource.startswith("arn:") else call.service
-    for key, value in (tags_of(call.cloud, resource) or {}).items():
+    for key, value in tags_of(call.cloud, resource).items():
         found[f"aws:resourcetag/{key.lower()}"] = value
         found[f"{service}:resourcetag/{key.lower()}"] = value
     return found
@@ -48,21 +49,6 @@ def _request_tags(parameters: Mapping[str, Any]) -> dict[str, str]:
         return {str(key): str(value) for key, value in given.items()}
     pairs = ((each.get("Key", each.get("key")), each.get("Value", each.get("value", ""))) for each in given)
     return {str(key): str(value) for key, value in pairs if key is not None}
-
-
-def tags_of(cloud: AwsCloud, arn: str) -> Mapping[str, str] | None:
-    """The tags on a resource, as far as policies may ask about them; None where there is no such resource."""
-    if not arn.startswith("arn:"):
-        return None
-    service = arn.split(":")[2]
-    if service == "iam":
-        return cloud.identities.tags_of(arn)
-    if service == "s3":
-        # Buckets are asked about by tag only where an account has switched that on.
-        return None
-    lister = getattr(module_of(service), "tags_of", None)
-    found: Mapping[str, str] | None = lister(cloud, arn) if lister else None
-    return found
 
 
 def of_service(call: Call, parameters: Mapping[str, Any], query: Mapping[str, str]) -> dict[str, Any]:
@@ -80,7 +66,7 @@ def of_service(call: Call, parameters: Mapping[str, Any], query: Mapping[str, st
         if "DurationSeconds" in parameters:
             found["sts:durationseconds"] = str(parameters["DurationSeconds"])
     elif call.service in ("sagemaker", "sagemaker-runtime"):
-        found = dict(_sagemaker(parameters))
+        found = dict(sagemaker_conditions.of_request(call, parameters))
     elif call.service == "cloudwatch":
         found["cloudwatch:namespace"] = parameters.get("Namespace")
     if own := getattr(module_of(call.service), "condition_keys", None):
@@ -139,39 +125,3 @@ def _object_tags(parameters: Mapping[str, Any]) -> dict[str, str]:
             return s3_tags.of_record(s3_state.find(s3_state.bucket(bucket), key, parameters.get("VersionId")))
         except AwsError:
             return {}
-
-
-# -- SageMaker -----------------------------------------------------------------------------------------------------
-
-
-def _sagemaker(parameters: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    types = list(dict.fromkeys(_all(parameters, "InstanceType")))
-    if types:
-        yield "sagemaker:instancetypes", types
-    for key, name in (
-        ("sagemaker:volumekmskey", "VolumeKmsKeyId"),
-        ("sagemaker:outputkmskey", "KmsKeyId"),
-        ("sagemaker:targetmodel", "TargetModel"),
-        ("sagemaker:maxruntimeinseconds", "MaxRuntimeInSeconds"),
-        ("sagemaker:networkisolation", "EnableNetworkIsolation"),
-        ("sagemaker:intercontainertrafficencryption", "EnableInterContainerTrafficEncryption"),
-    ):
-        for value in _all(parameters, name):
-            yield key, str(value).lower() if isinstance(value, bool) else str(value)
-            break
-    for key, name in (("sagemaker:vpcsubnets", "Subnets"), ("sagemaker:vpcsecuritygroupids", "SecurityGroupIds")):
-        if found := list(_all(parameters, name)):
-            yield key, found
-
-
-def _all(given: Any, name: str) -> Iterable[Any]:
-    """The values of every member with a name, wherever in the request it stands."""
-    if isinstance(given, Mapping):
-        for key, value in given.items():
-            if key == name:
-                yield from value if isinstance(value, list) else [value]
-            else:
-                yield from _all(value, name)
-    elif isinstance(given, list):
-        for each in given:
-            yield from _all(each, name)

@@ -241,7 +241,7 @@ def _sagemaker(operation: str, parameters: Mapping[str, Any], account: str, regi
         ]
     result = named or [Need(action, "*")]
     if parameters.get("Tags") and operation.startswith("Create"):
-        result.append(Need("sagemaker:AddTags", result[0].resource))
+        result.append(Need("sagemaker:AddTags", result[0].resource, {"sagemaker:TaggingAction": operation}))
     if role := parameters.get("ExecutionRoleArn") or parameters.get("RoleArn"):
         result.append(Need("iam:PassRole", str(role)))
     return result
