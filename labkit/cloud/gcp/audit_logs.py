@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.cloud.gcp import log_store
 from labkit.cloud.gcp.errors import GcpError
-from labkit.cloud.gcp.iam_policies import PROJECT
+from labkit.cloud.gcp.iam_policies import PROJECT, Policy
 
 if TYPE_CHECKING:
     from labkit.cloud.engine.access import Caller
     from labkit.cloud.gcp.front import Call, GcpCloud
+    from labkit.cloud.gcp.hosts import Target
     from labkit.cloud.gcp.storage import StorageCall
     from labkit.cloud.http import Request
 
@@ -31,6 +32,9 @@ RETENTION_DAYS = 400
 _LONGEST = 4096
 
 _TYPE = "type.googleapis.com/google.cloud.audit.AuditLog"
+_POLICY_CHANGE = "type.googleapis.com/google.iam.v1.logging.AuditData"
+#: Fields of messages that no log shows.
+_SECRET = ("privateKeyData",)
 #: Permissions whose use is access to data, by kind; what else reads is ADMIN_READ, and what changes is not in a policy.
 _DATA_READ = re.compile(
     r"storage\.objects\.(get|list)$|aiplatform\.endpoints\.predict$|logging\.logEntries\.list$|logging\.logs\.list$"
@@ -69,7 +73,10 @@ class Audited:
     caller: Caller | None
     request: Request
     authorized: Sequence[tuple[str, str, bool]]
+    target: Target
     described: Callable[[], Mapping[str, Any]]
+    responded: Callable[[], Mapping[str, Any]]
+    service_data: Mapping[str, Any]
     monitored: Callable[[], Mapping[str, Any]]
     failure: GcpError | None
 
@@ -97,7 +104,7 @@ def write(cloud: GcpCloud, audited: Audited) -> None:
         "serviceName": audited.service,
         "methodName": audited.method,
         "resourceName": audited.resource,
-        "authenticationInfo": {"principalEmail": audited.caller.principal} if audited.caller.principal else {},
+        "authenticationInfo": _authentication(cloud, audited),
         "authorizationInfo": [
             {"resource": resource, "permission": permission, **({"granted": True} if granted else {})}
             for permission, resource, granted in audited.authorized
@@ -108,8 +115,9 @@ def write(cloud: GcpCloud, audited: Audited) -> None:
         },
         "status": {"code": failure.number, "message": failure.message} if failure else {},
     }
-    if accessed == "ADMIN_WRITE" and (request := audited.described()):
-        payload["request"] = request
+    if accessed == "ADMIN_WRITE":
+        shown = {"request": audited.described(), "response": audited.responded(), "serviceData": audited.service_data}
+        payload |= {name: content for name, content in shown.items() if content}
     entry = {
         "protoPayload": payload,
         "resource": audited.monitored(),
@@ -117,6 +125,41 @@ def write(cloud: GcpCloud, audited: Audited) -> None:
     }
     log, days = (ACTIVITY, RETENTION_DAYS) if accessed == "ADMIN_WRITE" else (DATA_ACCESS, log_store.RETENTION_DAYS)
     log_store.write(cloud.engine, f"gcp:{audited.project}", log, entry, days=days)
+
+
+def _authentication(cloud: GcpCloud, audited: Audited) -> dict[str, Any]:
+    """Who called, with the key that the token was given for, and those who had it made for the account.
+
+    https://cloud.google.com/iam/docs/audit-logging/examples-service-accounts
+    """
+    assert audited.caller is not None
+    if not (email := audited.caller.principal):
+        return {}
+    who: dict[str, Any] = {"principalEmail": email, "principalSubject": f"serviceAccount:{email}"}
+    claims = cloud.identities.claims(audited.request, audited.target)
+    if claims and claims.email == email:
+        if claims.key:
+            who["serviceAccountKeyName"] = claims.key
+        if claims.delegation:
+            who["serviceAccountDelegationInfo"] = [
+                {"principalSubject": f"serviceAccount:{each}", "firstPartyPrincipal": {"principalEmail": each}}
+                for each in claims.delegation
+            ]
+    return who
+
+
+def policy_change(before: Policy, after: Policy) -> dict[str, Any]:
+    """An entry's ``serviceData`` for a policy that was set: who was given which role, and who lost it."""
+    held, made = (
+        {(each.role, member, each.condition_fields) for each in policy.bindings for member in each.members}
+        for policy in (before, after)
+    )
+    deltas = [
+        {"action": action, "role": role, "member": member, **({"condition": dict(condition)} if condition else {})}
+        for action, changed in (("REMOVE", held - made), ("ADD", made - held))
+        for role, member, condition in sorted(changed)
+    ]
+    return {"@type": _POLICY_CHANGE, "policyDelta": {"bindingDeltas": deltas} if deltas else {}}
 
 
 def _wanted(cloud: GcpCloud, project: str, service: str, accessed: str, member: str) -> bool:
@@ -144,8 +187,11 @@ def of_call(call: Call, failure: GcpError | None) -> Audited:
         caller=call._caller,
         request=call.request,
         authorized=call.authorized,
+        target=call.target,
         described=lambda: described(call.message),
-        monitored=lambda: monitored(call.target.api, call.project.id, call.names, method.dotted),
+        responded=lambda: described(call.response),
+        service_data=call.policy_change,
+        monitored=lambda: monitored(call),
         failure=failure,
     )
 
@@ -155,20 +201,35 @@ def of_storage(call: StorageCall, failure: GcpError | None) -> Audited:
     permission = call.authorized[-1][0] if call.authorized and not call.authorized[-1][2] else call.permission
     bucket = call.buckets.find(call.bucket) if call.bucket else None
     project = bucket.project if bucket else call.query.get("project") or call.cloud.projects.own.id
-    names = {"project_id": project, "bucket_name": call.bucket}
+    resource, authorized, named = call.resource, call.authorized, call.bucket
+    if call.permission == "storage.buckets.create" and (named := _created(call)):
+        resource = f"projects/_/buckets/{named}"
+        authorized = [(asked, resource, granted) for asked, _, granted in authorized]
+    names = {"project_id": project, "bucket_name": named} | ({"location": bucket.location.lower()} if bucket else {})
     return Audited(
         project=project,
         service="storage.googleapis.com",
         method=_OF_STORAGE.get(call.permission, call.permission),
         permission=permission,
-        resource=call.resource,
+        resource=resource,
         caller=call.caller,
         request=call.request,
-        authorized=call.authorized,
+        authorized=authorized,
+        target=call.target,
         described=dict,
+        responded=dict,
+        service_data=call.policy_change,
         monitored=lambda: {"type": "gcs_bucket", "labels": names},
         failure=failure,
     )
+
+
+def _created(call: StorageCall) -> str:
+    """The name of the bucket that a call is to make."""
+    try:
+        return str(call.body().get("name", ""))
+    except GcpError:
+        return ""
 
 
 def described(message: Any) -> dict[str, Any]:
@@ -180,18 +241,27 @@ def described(message: Any) -> dict[str, Any]:
     if message is None or message.ByteSize() > _LONGEST:
         return {}
     fields = MessageToDict(message, descriptor_pool=schema.pool())
+    for secret in _SECRET:
+        fields.pop(secret, None)
     return {"@type": f"type.googleapis.com/{message.DESCRIPTOR.full_name}", **fields}
 
 
-def monitored(api: str, project: str, names: Mapping[str, str], method: str) -> dict[str, Any]:
+def monitored(call: Call) -> dict[str, Any]:
     """The monitored resource that an entry is about. https://cloud.google.com/monitoring/api/resources"""
+    api, names = call.target.api, call.names
     service = f"{api}.googleapis.com"
-    labels = {"project_id": project}
+    labels = {"project_id": call.project.id}
     if api == "aiplatform" and "endpoints" in names:
         more = {"location": names.get("locations", ""), "endpoint_id": names["endpoints"]}
         return {"type": "aiplatform.googleapis.com/Endpoint", "labels": labels | more}
-    if api in ("iam", "iamcredentials") and "serviceAccounts" in names:
-        return {"type": "service_account", "labels": labels | {"email_id": names["serviceAccounts"]}}
+    named = names.get("serviceAccounts") or getattr(call.response, "email", "")
+    if api in ("iam", "iamcredentials") and named:
+        account = call.cloud.iam.account(named)
+        more = {"email_id": account.email, "unique_id": account.unique_id} if account else {"email_id": named}
+        return {"type": "service_account", "labels": labels | more}
+    if api == "iam" and (role := names.get("roles") or getattr(call.message, "role_id", "")):
+        role_name = f"projects/{call.project.id}/roles/{role}"
+        return {"type": "iam_role", "labels": labels | {"role_name": role_name}}
     if api == "cloudresourcemanager":
         return {"type": "project", "labels": labels}
-    return {"type": "audited_resource", "labels": labels | {"service": service, "method": method}}
+    return {"type": "audited_resource", "labels": labels | {"service": service, "method": call.method.dotted}}

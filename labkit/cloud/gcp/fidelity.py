@@ -27,7 +27,7 @@ Vertex AI's endpoints and models add up; Google's roles have Google's permission
 condition, member or setting that is not evaluated refuses by name when the policy is set; there are no deny policies,
 organizations, folders or groups' members, and a token's scopes are not looked at. In buckets, access lists refuse,
 and a project's owners, editors and viewers have the legacy roles. Vertex AI's resources give conditions no resource
-attributes, as in Google Cloud. API keys and signed URLs are not served. Any well-formed project id is one of the
+attributes, as in Google Cloud. API keys and HMAC keys are not served. Any well-formed project id is one of the
 learner's projects, in every region of Google Cloud.
 
 | API | works | shape only | refused |

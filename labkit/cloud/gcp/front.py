@@ -102,8 +102,11 @@ class Call:
     answer_headers: list[tuple[str, str]] = field(default_factory=list)
     #: What was asked of the permissions on the way: (permission, resource, whether it was granted).
     authorized: list[tuple[str, str, bool]] = field(default_factory=list)
-    #: The request's message, once it was read.
+    #: The request's message, once it was read, and the answer's, once there is one.
     message: Any = None
+    response: Any = None
+    #: What the call has changed of a policy, as an audit log's entry has it.
+    policy_change: dict[str, Any] = field(default_factory=dict)
     _caller: Caller | None = None
     _project: Project | None = None
 
@@ -298,6 +301,7 @@ class GcpCloud:
         except Exception as error:
             failure = self.defect(call.method.dotted, error)
         else:
+            call.response = answer
             self.record(call)
             return answer
         self.record(call, failure)

@@ -42,7 +42,12 @@ PLAIN = ("google.longrunning.operations_pb2", "google.iam.v1.iam_policy_pb2", "g
 #: Properties of transports that are none of their methods.
 NOT_METHODS = ("operations_client", "grpc_channel", "host", "kind")
 #: Messages that no method names: what errors' details are, and entries of audit logs.
-FURTHER = ("google.rpc.status_pb2", "google.rpc.error_details_pb2", "google.cloud.audit.audit_log_pb2")
+FURTHER = (
+    "google.rpc.status_pb2",
+    "google.rpc.error_details_pb2",
+    "google.cloud.audit.audit_log_pb2",
+    "google.iam.v1.logging.audit_data_pb2",
+)
 
 
 def _iam_bindings() -> dict[str, list[tuple[str, str, str]]]:

@@ -34,7 +34,9 @@ def generate_access_token(call: Call, request: Any) -> Any:
     seconds = request.lifetime.seconds or USUAL
     if not 0 < seconds <= LONGEST:
         raise invalid(f"The lifetime has to be from 1 to {LONGEST} seconds.", "lifetime")
-    token = call.cloud.identities.tokens.issue(account.email, tuple(request.scope), int(seconds))
+    token = call.cloud.identities.tokens.issue(
+        account.email, tuple(request.scope), int(seconds), delegation=_delegation(call, request)
+    )
     answer = credentials.GenerateAccessTokenResponse(access_token=token)
     answer.expire_time.FromDatetime(datetime.fromtimestamp(int(time.time() + seconds), UTC))
     return answer
@@ -93,6 +95,13 @@ def _authorized(call: Call, request: Any, permission: str) -> Account:
     if account.disabled:
         raise GcpError("FAILED_PRECONDITION", f"Service account {account.email} is disabled.")
     return account
+
+
+def _delegation(call: Call, request: Any) -> tuple[str, ...]:
+    """Who had the token made: the caller, those whom the caller acts for, and the delegates, in order."""
+    claims = call.cloud.identities.claims(call.request, call.target)
+    delegates = [_find(call, each).email for each in request.delegates]
+    return (*(claims.delegation if claims else ()), call.caller.principal, *delegates)
 
 
 def _find(call: Call, name: str) -> Account:

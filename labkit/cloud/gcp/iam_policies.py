@@ -35,6 +35,14 @@ class Binding:
     description: str = ""
     location: str = ""
 
+    @property
+    def condition_fields(self) -> tuple[tuple[str, str], ...]:
+        """What the API shows of the condition, nothing where there is none."""
+        if self.condition is None:
+            return ()
+        shown = (("expression", self.condition.expression), ("title", self.title), ("description", self.description))
+        return tuple((name, text) for name, text in shown if text)
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:

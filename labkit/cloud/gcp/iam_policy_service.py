@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from labkit.cloud.gcp import iam_members, iam_roles, schema
+from labkit.cloud.gcp import audit_logs, iam_members, iam_roles, schema
 from labkit.cloud.gcp.errors import GcpError, invalid, refusal
 from labkit.cloud.gcp.iam_conditions import Condition
 from labkit.cloud.gcp.iam_policies import BASIC, BUCKET, PROJECT, Binding, Policy, check_size, merged
@@ -52,7 +52,9 @@ def set_iam_policy(call: Call, request: Any) -> Any:
         if not name.startswith(PROJECT):
             raise invalid("Audit configurations are set in the policies of projects.", "policy.audit_configs")
         made = replace(made, audits=_audits(asked.audit_configs))
-    return message(iam.policies.set(name, made, version=asked.version, etag=asked.etag), max(asked.version, 1))
+    made = iam.policies.set(name, made, version=asked.version, etag=asked.etag)
+    call.policy_change = audit_logs.policy_change(held, made)
+    return message(made, max(asked.version, 1))
 
 
 def test_iam_permissions(call: Call, request: Any) -> Any:

@@ -158,12 +158,7 @@ class Identities:
 
     def caller(self, request: Request, target: Target, method: str) -> Caller:
         """Who sent a request; raises ``UNAUTHENTICATED`` as Google's APIs do."""
-        presented = request.headers.get("authorization")
-        scheme, _, token = presented.partition(" ")
-        if not presented:
-            token = dict(parse_qsl(request.query)).get("access_token", "")
-        elif scheme.lower() != "bearer":
-            token = presented
+        token = _presented(request)
         if not token:
             raise _unauthenticated(
                 f"Request is missing required authentication credential. {_EXPECTED}",
@@ -182,6 +177,13 @@ class Identities:
                 expired=rejected.reason == "expired",
             ) from None
         return self.of_claims(claims, target)
+
+    def claims(self, request: Request, target: Target) -> Claims | None:
+        """What the token of a request says that was answered already; None where it has none, or a bad one."""
+        try:
+            return self.verified(_presented(request), target)
+        except Rejected:
+            return None
 
     def verified(self, token: str, target: Target) -> Claims:
         """What a token says: one of the lab's, or one that a service account's key has signed for this service.
@@ -213,7 +215,8 @@ class Identities:
             raise Rejected("malformed")
         if time.time() >= expires:
             raise Rejected("expired")
-        return Claims(email, tuple(scopes) or (SCOPE,), int(expires), f"{key.id}")
+        assert account is not None
+        return Claims(email, tuple(scopes) or (SCOPE,), int(expires), key.id, account.key_name(key))
 
     def of_claims(self, claims: Claims, target: Target) -> Caller:
         """The caller who holds a verified token."""
@@ -285,6 +288,15 @@ class Identities:
     def _variables(self, key: str) -> dict[str, str]:
         address = f"{self._address}{PATH}{key}"
         return dict.fromkeys(VARIABLES, address)
+
+
+def _presented(request: Request) -> str:
+    """The token that a request came with, or ``""``."""
+    presented = request.headers.get("authorization")
+    scheme, _, token = presented.partition(" ")
+    if not presented:
+        return dict(parse_qsl(request.query)).get("access_token", "")
+    return token if scheme.lower() == "bearer" else presented
 
 
 def _tree(account: ServiceAccount) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from labkit.cloud.http import Request, Response
 
 if TYPE_CHECKING:
     from labkit.cloud.gcp.front import GcpCloud
+    from labkit.cloud.gcp.service_account_keys import Key
     from labkit.cloud.gcp.service_accounts import Account
 
 _JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -68,10 +69,10 @@ def _exchanged(cloud: GcpCloud, assertion: str) -> Response:
         return _error(400, "invalid_grant", "Invalid JWT Signature.")
     if account.disabled:
         return _error(401, "disabled_client", "The OAuth client was disabled.")
-    return _granted(cloud, account, sent.claims)
+    return _granted(cloud, account, key, sent.claims)
 
 
-def _granted(cloud: GcpCloud, account: Account, claims: dict[str, Any]) -> Response:
+def _granted(cloud: GcpCloud, account: Account, key: Key, claims: dict[str, Any]) -> Response:
     if claims.get("sub", account.email) != account.email:
         return _error(
             401,
@@ -94,7 +95,7 @@ def _granted(cloud: GcpCloud, account: Account, claims: dict[str, Any]) -> Respo
         return _error(
             400, "invalid_scope", "Empty or missing scope not allowed: name one such as .../auth/cloud-platform."
         )
-    token = cloud.identities.tokens.issue(account.email, scopes)
+    token = cloud.identities.tokens.issue(account.email, scopes, key=account.key_name(key))
     return _json(200, {"access_token": token, "expires_in": LIFETIME, "token_type": "Bearer"})
 
 

@@ -53,6 +53,10 @@ class Account:
         """The member that stands in policies for the account once it is deleted."""
         return f"deleted:serviceAccount:{self.email}?uid={self.unique_id}"
 
+    def key_name(self, key: Key) -> str:
+        """The full name of a key of the account's."""
+        return f"//iam.googleapis.com/projects/{self.project}/serviceAccounts/{self.email}/keys/{key.id}"
+
     @cached_property
     def system_key(self) -> Key:
         """Google's own key of the account, with which it signs for those who may ask it to."""

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, unquote
 from labkit.cloud.engine.access import Caller
 from labkit.cloud.engine.audit import Event
 from labkit.cloud.engine.errors import CloudError, Denied
-from labkit.cloud.gcp import audit_logs, errors, oauth2, storage_fields
+from labkit.cloud.gcp import audit_logs, errors, oauth2, storage_fields, storage_signed
 from labkit.cloud.gcp.hosts import Target
 from labkit.cloud.gcp.multipart import parts, write
 from labkit.cloud.gcp.storage_errors import (
@@ -54,8 +54,6 @@ _REFUSED_PARAMETERS = {
     "destinationPredefinedAcl": "access control lists",
     "softDeleted": "soft-deleted objects and buckets",
     "matchGlob": "lists by glob pattern",
-    "X-Goog-Signature": "signed URLs",
-    "Signature": "signed URLs",
 }
 
 
@@ -74,8 +72,12 @@ class StorageCall:
     #: The bucket and object that a copy goes to.
     to: tuple[str, str] = ("", "")
     caller: Caller | None = None
+    #: Whether it was sent to an object's own address, as the XML API has them.
+    plain: bool = False
     #: What was asked of the permissions on the way: (permission, resource, whether it was granted).
     authorized: list[tuple[str, str, bool]] = field(default_factory=list)
+    #: What the call has changed of a policy, as an audit log's entry has it.
+    policy_change: dict[str, Any] = field(default_factory=dict)
 
     @property
     def buckets(self) -> Buckets:
@@ -213,22 +215,22 @@ def answer(cloud: GcpCloud, target: Target, request: Request) -> Response:
         return _batch(cloud, target, request)
     query = dict(parse_qsl(request.query, keep_blank_values=True))
     call = StorageCall(cloud, request, target, query)
-    plain = bool(target.bucket) or not _JSON.match(request.raw_path)
+    call.plain = bool(target.bucket) or not _JSON.match(request.raw_path)
     if request.host == "www.googleapis.com" and request.path.startswith("/oauth2/"):
         return oauth2.answer(cloud, target, request)
-    if plain and request.host == "www.googleapis.com":
+    if call.plain and request.host == "www.googleapis.com":
         return errors.response(errors.refusal(f"{request.host}{request.path}"))
     try:
-        return _answer(call, plain)
+        return _answer(call)
     except StorageError as error:
-        if plain:
+        if call.plain:
             return xml_response(error)
         return text_response(error) if query.get("alt") == "media" else json_response(error)
 
 
-def _answer(call: StorageCall, plain: bool) -> Response:
+def _answer(call: StorageCall) -> Response:
     try:
-        response = _plain(call) if plain else _json(call)
+        response = _plain(call) if call.plain else _json(call)
     except CloudError as error:
         failure = of_other(errors.of_engine(error))
     except Exception as error:
@@ -280,6 +282,8 @@ def admit(
 
 def authenticated(call: StorageCall) -> Caller:
     """Who sent the call, with ``""`` for a principal where nobody signed in; raises as Cloud Storage does."""
+    if (signer := storage_signed.signer(call)) is not None:
+        return signer
     try:
         return call.cloud.identities.caller(call.request, call.target, "google.storage")
     except errors.GcpError as error:

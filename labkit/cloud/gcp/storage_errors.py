@@ -24,6 +24,18 @@ _XML_CODES = {
     "authError": "AuthenticationRequired",
     "requestedRangeNotSatisfiable": "InvalidRange",
     "notImplemented": "NotImplemented",
+    "forbidden": "AccessDenied",
+    "signatureDoesNotMatch": "SignatureDoesNotMatch",
+    "expiredToken": "ExpiredToken",
+    "malformedSecurityHeader": "MalformedSecurityHeader",
+}
+#: The XML API's code -> its sentence, where what was wrong is a detail beside it.
+_XML_MESSAGES = {
+    "NoSuchKey": "The specified key does not exist.",
+    "AccessDenied": "Access denied.",
+    "SignatureDoesNotMatch": "Access denied.",
+    "ExpiredToken": "The provided token has expired.",
+    "MalformedSecurityHeader": "Your request has a malformed header.",
 }
 
 
@@ -59,7 +71,10 @@ class StorageError(errors.GcpError):
     def xml(self) -> bytes:
         """The error as the XML API has it."""
         code = _XML_CODES.get(self.reason, "InvalidArgument")
-        text = f"<Code>{code}</Code><Message>{escape(self.message)}</Message>"
+        usual = _XML_MESSAGES.get(code)
+        text = f"<Code>{code}</Code><Message>{escape(usual or self.message)}</Message>"
+        if usual:
+            text += f"<Details>{escape(self.message)}</Details>"
         return f"<?xml version='1.0' encoding='UTF-8'?><Error>{text}</Error>".encode()
 
 
@@ -76,9 +91,10 @@ def text_response(error: StorageError) -> Response:
 
 
 def xml_response(error: StorageError) -> Response:
-    """The error as the XML API sends it."""
+    """The error as the XML API sends it, to which nobody signed in is nobody with access."""
     headers = [("Content-Type", "application/xml; charset=UTF-8"), *error.headers]
-    return Response(error.status, headers, b"" if error.status == 304 else error.xml())
+    status = 403 if error.reason == "required" else error.status
+    return Response(status, headers, b"" if status == 304 else error.xml())
 
 
 def of_other(error: errors.GcpError) -> StorageError:

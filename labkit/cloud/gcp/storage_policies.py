@@ -10,7 +10,7 @@ import binascii
 from typing import Any
 from urllib.parse import parse_qsl
 
-from labkit.cloud.gcp import iam_policy_service, iam_resources, iam_roles
+from labkit.cloud.gcp import audit_logs, iam_policy_service, iam_resources, iam_roles
 from labkit.cloud.gcp.errors import GcpError
 from labkit.cloud.gcp.iam_members import ALL_AUTHENTICATED, ALL_USERS
 from labkit.cloud.gcp.iam_policies import Policy
@@ -57,7 +57,9 @@ def set_policy(call: StorageCall) -> Response:
         etag = base64.b64decode(body.get("etag") or "", validate=True)
         name, iam = iam_resources.bucket_name(bucket.name), call.cloud.iam
         read = Policy(iam_policy_service.read_bindings(iam, name, bindings))
+        held = iam.policies.get(name) or Policy()
         made = iam.policies.set(name, read, version=int(body.get("version") or 0), etag=etag)
+        call.policy_change = audit_logs.policy_change(held, made)
     except (binascii.Error, ValueError):
         raise invalid("Invalid value for etag or version.") from None
     except GcpError as error:

@@ -21,6 +21,8 @@ _SET = {
     "cache-control": "cacheControl",
 }
 _METADATA = "x-goog-meta-"
+#: Parameter -> the header field of the answer that it sets; Cloud Storage has them in signed URLs.
+_ANSWERED = {"response-content-disposition": "Content-Disposition", "response-content-type": "Content-Type"}
 #: Parameters that make the same address another method.
 _SUBRESOURCES = ("acl", "uploads", "uploadId", "cors", "tagging", "versions", "compose", "encryption", "location")
 
@@ -49,6 +51,9 @@ def _get(call: StorageCall) -> Response:
     metadata = found.properties.get("metadata")
     if isinstance(metadata, dict):
         response.headers += [(f"{_METADATA}{name}", str(value)) for name, value in metadata.items()]
+    for parameter, header in _ANSWERED.items():
+        if value := call.query.get(parameter):
+            response.headers = [each for each in response.headers if each[0] != header] + [(header, value)]
     return response
 
 

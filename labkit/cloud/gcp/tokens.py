@@ -29,12 +29,18 @@ class Rejected(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a verified token says. ``expires`` are seconds since 1970; ``identifier`` is fit for logs."""
+    """What a verified token says. ``expires`` are seconds since 1970; ``identifier`` is fit for logs.
+
+    ``key`` is the full name of the key that it was given for, or ``""``; ``delegation`` those who had it made for the
+    account, the first of them first.
+    """
 
     email: str
     scopes: tuple[str, ...]
     expires: int
     identifier: str
+    key: str = ""
+    delegation: tuple[str, ...] = ()
 
 
 class Tokens:
@@ -43,9 +49,17 @@ class Tokens:
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
 
-    def issue(self, email: str, scopes: tuple[str, ...], lifetime: int = LIFETIME) -> str:
-        """A token for a service account."""
-        claims = [email, scopes, int(time.time()) + lifetime, secrets.token_hex(8)]
+    def issue(
+        self,
+        email: str,
+        scopes: tuple[str, ...],
+        lifetime: int = LIFETIME,
+        *,
+        key: str = "",
+        delegation: tuple[str, ...] = (),
+    ) -> str:
+        """A token for a service account; ``key`` and ``delegation`` as :class:`Claims` has them."""
+        claims = [email, scopes, int(time.time()) + lifetime, secrets.token_hex(8), key, delegation]
         payload = _encode(json.dumps(claims).encode())
         return f"{_PREFIX}{payload}.{self._sign(payload)}"
 
@@ -56,10 +70,12 @@ class Tokens:
             raise Rejected("malformed")
         if not hmac.compare_digest(signature.encode(), self._sign(payload).encode()):
             raise Rejected("signature")
-        email, scopes, expires, identifier = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        email, scopes, expires, identifier, key, via = json.loads(
+            urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
+        )
         if time.time() >= expires:
             raise Rejected("expired")
-        return Claims(email, tuple(scopes), expires, identifier)
+        return Claims(email, tuple(scopes), expires, identifier, key, tuple(via))
 
     def _sign(self, payload: str) -> str:
         return _encode(hmac.digest(self._secret, payload.encode(), hashlib.sha256))

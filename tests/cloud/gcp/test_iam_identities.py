@@ -155,6 +155,83 @@ def test_reads_are_logged_only_where_the_policy_asks_for_it(world: World) -> Non
     assert len(logged(bearer(world, reader))) == 1
 
 
+def activity(world: World, filter_: str) -> list[dict[str, Any]]:
+    """The payloads of the project's Admin Activity that a filter means."""
+    body = {
+        "resourceNames": [f"projects/{world.project}"],
+        "filter": f'log_id("cloudaudit.googleapis.com/activity") AND {filter_}',
+    }
+    answer = call(world.cloud, "POST", "logging.googleapis.com", "/v2/entries:list", body)
+    return list(json.loads(bytes(answer.body)).get("entries", []))  # type: ignore[arg-type]
+
+
+def test_the_log_names_who_had_a_token_made(world: World) -> None:
+    """https://cloud.google.com/iam/docs/audit-logging/examples-service-accounts"""
+    first, second, last = (account(world, name) for name in ("first-one", "second-one", "last-one"))
+    creator, base = "roles/iam.serviceAccountTokenCreator", f"projects/{world.project}/serviceAccounts"
+    grant(world, creator, f"serviceAccount:{first}", f"{base}/{second}", "iam")
+    grant(world, creator, f"serviceAccount:{second}", f"{base}/{last}", "iam")
+    target = f"/v1/projects/-/serviceAccounts/{last}:generateAccessToken"
+    body = {"scope": [SCOPE], "delegates": [f"projects/-/serviceAccounts/{second}"]}
+    made = call(world.cloud, "POST", CREDENTIALS, target, body, headers=bearer(world, first))
+    token = json.loads(bytes(made.body))["accessToken"]  # type: ignore[arg-type]
+    headers = {"Authorization": f"Bearer {token}"}
+    call(
+        world.cloud,
+        "POST",
+        IAM,
+        f"/v1/projects/{world.project}/serviceAccounts",
+        {"accountId": "denied"},
+        headers=headers,
+    )
+    (entry,) = activity(world, "protoPayload.status.code=7")
+    who = entry["protoPayload"]["authenticationInfo"]
+    assert (who["principalEmail"], who["principalSubject"]) == (last, f"serviceAccount:{last}")
+    delegation = [each["firstPartyPrincipal"]["principalEmail"] for each in who["serviceAccountDelegationInfo"]]
+    assert delegation == [first, second]
+    assert "serviceAccountKeyName" not in who
+
+
+def test_the_log_names_the_key_that_a_token_was_given_for(world: World) -> None:
+    email = account(world, "has-a-key")
+    key = "//iam.googleapis.com/projects/p/serviceAccounts/e/keys/k"
+    token = world.cloud.identities.tokens.issue(email, (SCOPE,), key=key)
+    target, headers = f"/v1/projects/{world.project}/serviceAccounts", {"Authorization": f"Bearer {token}"}
+    call(world.cloud, "POST", IAM, target, {"accountId": "denied"}, headers=headers)
+    (entry,) = activity(world, "protoPayload.status.code=7")
+    assert entry["protoPayload"]["authenticationInfo"]["serviceAccountKeyName"] == key
+
+
+def test_the_log_names_who_was_given_which_role(world: World) -> None:
+    email = account(world, "is-granted")
+    grant(world, "roles/viewer", f"serviceAccount:{email}")
+    (entry,) = activity(world, 'protoPayload.methodName="SetIamPolicy"')
+    data = entry["protoPayload"]["serviceData"]
+    assert data["@type"] == "type.googleapis.com/google.iam.v1.logging.AuditData"
+    assert data["policyDelta"] == {
+        "bindingDeltas": [{"action": "ADD", "role": "roles/viewer", "member": f"serviceAccount:{email}"}]
+    }
+    by_delta = f'protoPayload.serviceData.policyDelta.bindingDeltas.member="serviceAccount:{email}"'
+    assert len(activity(world, by_delta)) == 1
+
+
+def test_the_log_names_what_was_made_and_shows_no_key(world: World) -> None:
+    target = f"/v1/projects/{world.project}/serviceAccounts"
+    made = call(world.cloud, "POST", IAM, target, {"accountId": "was-made"})
+    email = json.loads(bytes(made.body))["email"]  # type: ignore[arg-type]
+    key = json.loads(bytes(call(world.cloud, "POST", IAM, f"{target}/{email}/keys").body))  # type: ignore[arg-type]
+    account_made, key_made = activity(world, 'resource.type="service_account"')
+    assert account_made["resource"]["labels"]["email_id"] == email
+    assert account_made["protoPayload"]["response"]["email"] == email
+    assert key_made["protoPayload"]["response"]["name"] == key["name"]
+    assert key["privateKeyData"] not in json.dumps(key_made)
+    name, host = f"{world.project}-made", "storage.googleapis.com"
+    assert call(world.cloud, "POST", host, f"/storage/v1/b?project={world.project}", {"name": name}).status == 200
+    (bucket,) = activity(world, 'protoPayload.methodName="storage.buckets.create"')
+    assert bucket["protoPayload"]["resourceName"] == f"projects/_/buckets/{name}"
+    assert bucket["resource"]["labels"]["bucket_name"] == name
+
+
 @pytest.mark.parametrize(
     ("account_id", "message"),
     [

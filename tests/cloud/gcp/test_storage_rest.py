@@ -252,7 +252,7 @@ def test_errors_have_the_json_interfaces_shape(cloud: GcpCloud, bucket: str, eng
         ("GET", "/storage/v1/b/{bucket}/o/x/acl", "/acl"),
         ("GET", "/storage/v1/b/{bucket}/notificationConfigs", "/notificationConfigs"),
         ("POST", "/upload/storage/v1/b/{bucket}/o?name=x&kmsKeyName=k", "customer-managed"),
-        ("GET", "/{bucket}/x?X-Goog-Signature=abc", "signed URLs"),
+        ("GET", "/storage/v1/b/{bucket}/o/x?X-Goog-Signature=abc", "signed URLs of the JSON API"),
     ],
 )
 def test_what_is_not_served_is_named(cloud: GcpCloud, bucket: str, verb: str, target: str, what: str) -> None:
