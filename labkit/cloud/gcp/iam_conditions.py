@@ -115,6 +115,8 @@ class _Parser:
         at, end = 0, len(text.rstrip())
         while at < end:
             found = _TOKEN.match(text, at)
+            if found is None and (sign := text[at:].lstrip()[0]) in "?:*/%{}":
+                raise self._unserved(f"the operator {sign}")
             if found is None:
                 raise self.wrong(f"it cannot be read from {text[at:].strip()[:20]!r} on")
             self._tokens.append((str(found.lastgroup), found[str(found.lastgroup)]))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from labkit.cloud.gcp import audit_logs, iam_members, iam_roles, schema
 from labkit.cloud.gcp.errors import GcpError, invalid, refusal
 from labkit.cloud.gcp.iam_conditions import Condition
+from labkit.cloud.gcp.iam_members import ALL_AUTHENTICATED, ALL_USERS
 from labkit.cloud.gcp.iam_policies import BASIC, BUCKET, PROJECT, Binding, Policy, check_size, merged
 from labkit.cloud.gcp.identity import LEARNER
 
@@ -26,6 +27,8 @@ NOTE = (
     "conditions on request.time and resource.name, type and service; others refuse by name, as do principal:// "
     "members. Users, groups and domains are kept, and nobody calls as one"
 )
+#: Resources on which everyone may be given a role. https://cloud.google.com/iam/docs/principals-overview#all-users
+_PUBLIC = (BUCKET, "//aiplatform.googleapis.com/")
 _LOG_TYPES = ("ADMIN_READ", "DATA_READ", "DATA_WRITE")
 #: Vertex AI's resources that can have a policy and that the kit has.
 _OF_VERTEX = ("endpoints", "models")
@@ -97,6 +100,10 @@ def read_bindings(iam: Iam, resource: str, sent: list[dict[str, Any]]) -> tuple[
     for each in sent:
         role = str(each.get("role", ""))
         check_role(iam, resource, role)
+        if not resource.startswith(_PUBLIC) and (
+            public := {ALL_USERS, ALL_AUTHENTICATED} & set(each.get("members") or ())
+        ):
+            raise invalid(f"Member {min(public)} is invalid due to membership type restrictions on the resource.")
         members = tuple(
             iam_members.check(str(member), iam.accounts.exists, convenience=resource.startswith(BUCKET))
             for member in each.get("members") or ()

@@ -101,6 +101,8 @@ def _granted(cloud: GcpCloud, account: Account, key: Key, claims: dict[str, Any]
 
 def _token_info(cloud: GcpCloud, request: Request) -> Response:
     sent = dict(parse_qsl(request.query)) | dict(parse_qsl(request.body.decode("latin-1")))
+    if "id_token" in sent:
+        return _identity_info(cloud, sent["id_token"])
     try:
         claims = cloud.identities.tokens.verify(sent.get("access_token", ""))
     except Rejected:
@@ -120,6 +122,17 @@ def _token_info(cloud: GcpCloud, request: Request) -> Response:
             "access_type": "online",
         },
     )
+
+
+def _identity_info(cloud: GcpCloud, token: str) -> Response:
+    """The claims of an identity token that Google has signed, as texts."""
+    sent, key = service_account_keys.parsed(token), cloud.identities.signing_key
+    if sent is None or not service_account_keys.verifies(key, sent.content, sent.signature):
+        return _error(400, "invalid_token", "Invalid Value")
+    if time.time() >= sent.claims["exp"]:
+        return _error(400, "invalid_token", "Invalid Value")
+    told = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in sent.claims.items()}
+    return _json(200, told | {name: str(sent.header[name]) for name in ("alg", "kid", "typ")})
 
 
 def _error(status: int, error: str, description: str) -> Response:

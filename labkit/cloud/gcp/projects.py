@@ -52,6 +52,11 @@ class Projects:
             number = str(10**11 + int.from_bytes(digest[:8], "big") % (9 * 10**11))
             return self._by_number.setdefault(number, Project(name, number))
 
+    def known(self) -> list[Project]:
+        """The projects that callers have named so far, and the lab's own, by their ids."""
+        with self._lock:
+            return sorted(self._by_number.values(), key=lambda each: each.id)
+
     def id_of(self, number: str) -> str:
         """The id of the project with this number, or ``""`` for one that nobody has named."""
         with self._lock:

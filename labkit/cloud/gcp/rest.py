@@ -216,7 +216,7 @@ def _parse(content: Any, message: Any, field: str, kind: Any) -> None:
     except ParseError as error:
         text = str(error)
         if unknown := _UNKNOWN.search(text):
-            at = ".".join(each for each in (field, (unknown[2] or "").rpartition(".")[0]) if each)
+            at = ".".join(each for each in (field, (unknown[2] or "").partition(".")[2]) if each)
             where = f" at '{at}'" if at else ""
             text = f'Unknown name "{unknown[1]}"{where}: {_NO_FIELD}'
             raise errors.invalid(f"Invalid JSON payload received. {text}", at or unknown[1]) from None

@@ -389,6 +389,8 @@ def test_a_condition_follows_the_labs_time(setting: Setting, engine: Engine) -> 
             "UNIMPLEMENTED",
             "matches() of a string",
         ),
+        ("roles/browser", "user:jo@example.com", "true ? true : false", "UNIMPLEMENTED", "the operator ?"),
+        ("roles/viewer", "allUsers", "", "INVALID_ARGUMENT", "Member allUsers is invalid due to membership type"),
         ("roles/browser", "user:jo@example.com", "request.time <", "INVALID_ARGUMENT", "compilation failed"),
         ("roles/browser", "user:jo@example.com", "resource.name", "INVALID_ARGUMENT", "has to be true or false"),
         ("roles/browser", "user:jo@example.com", "resource.name < 3", "INVALID_ARGUMENT", "no matching overload"),

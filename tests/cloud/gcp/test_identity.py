@@ -151,6 +151,16 @@ def test_what_a_token_is(cloud: GcpCloud) -> None:
     assert int(said["exp"]) > time.time()
     wrong = call(cloud, "GET", "oauth2.googleapis.com", "/tokeninfo?access_token=x")
     assert (wrong.status, json.loads(text(wrong))["error"]) == (400, "invalid_token")
+    identity = cloud.identities.identity_token(LEARNER.email, "7", "https://a.b", include_email=True)
+    told = json.loads(text(call(cloud, "GET", "oauth2.googleapis.com", f"/tokeninfo?id_token={identity}")))
+    assert (told["aud"], told["email"], told["email_verified"], told["alg"]) == (
+        "https://a.b",
+        LEARNER.email,
+        "true",
+        "RS256",
+    )
+    wrong = call(cloud, "GET", "oauth2.googleapis.com", f"/tokeninfo?id_token={identity[:-4]}AAAA")
+    assert (wrong.status, json.loads(text(wrong))["error"]) == (400, "invalid_token")
     exchange = call(cloud, "POST", "oauth2.googleapis.com", "/token", b"grant_type=refresh_token")
     assert exchange.status == 501
     assert "metadata server" in json.loads(text(exchange))["error_description"]

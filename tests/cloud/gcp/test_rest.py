@@ -117,6 +117,12 @@ def test_every_binding_is_found_by_a_path_of_its_own() -> None:
         ("POST", f"{PARENT}/endpoints/1:predict", {"instance": []}, 'Unknown name "instance": Cannot find field.'),
         ("POST", f"{PARENT}/endpoints", {"displayName": 3}, "Invalid value at 'endpoint'"),
         ("POST", f"{PARENT}/endpoints", {"nope": 3}, "Unknown name \"nope\" at 'endpoint': Cannot find field."),
+        (
+            "POST",
+            f"{PARENT}/endpoints",
+            {"trafficSplit": {}, "deployedModels": [{"nope": 3}]},
+            "Unknown name \"nope\" at 'endpoint.deployedModels[0]': Cannot find field.",
+        ),
         ("GET", f"{PARENT}/endpoints?pageSizes=3", None, "Field 'pageSizes' could not be found in request message."),
         ("GET", f"{PARENT}/endpoints?pageSize=many", None, "Invalid value at 'pageSize'"),
     ],
@@ -203,6 +209,26 @@ def test_projects_by_id_and_number(cloud: GcpCloud, engine: Engine) -> None:
         "name": "another-one",
     }
     assert error(cloud, "GET", host, "/v3/projects/No%21")[:2] == (403, "PERMISSION_DENIED")
+
+
+def test_projects_are_searched_among_those_that_were_named(cloud: GcpCloud) -> None:
+    host = "cloudresourcemanager.googleapis.com"
+    call(cloud, "GET", host, "/v3/projects/searched-1")
+    call(cloud, "GET", host, "/v3/projects/searched-2")
+
+    def found(query: str) -> list[str]:
+        answer = call(cloud, "GET", host, f"/v3/projects:search?query={query}")
+        return [each["projectId"] for each in json.loads(bytes(answer.body)).get("projects", [])]  # type: ignore[arg-type]
+
+    assert found("id:searched-*") == ["searched-1", "searched-2"]
+    assert found("projectId=Searched-1%20state:ACTIVE") == ["searched-1"]
+    assert found("displayName:nothing") == []
+    assert "mlops-lab" in found("")
+    assert error(cloud, "GET", host, "/v3/projects:search?query=labels.a:b")[1] == "UNIMPLEMENTED"
+    account = cloud.iam.accounts.create("searched-1", "sees-one", "", "").email
+    headers = {"Authorization": f"Bearer {cloud.identities.tokens.issue(account, ())}"}
+    answer = call(cloud, "GET", host, "/v3/projects:search", headers=headers)
+    assert json.loads(bytes(answer.body)) == {}  # type: ignore[arg-type]
 
 
 def test_locations(cloud: GcpCloud) -> None:
