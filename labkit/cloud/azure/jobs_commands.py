@@ -15,7 +15,7 @@ from labkit.cloud.azure import datastores, durations, jobs_bindings, jobs_enviro
 from labkit.cloud.azure.codes import CODES
 from labkit.cloud.azure.components import check_instances
 from labkit.cloud.azure.errors import AzureError, refusal
-from labkit.cloud.azure.jobs_values import Port, Value, read_input, read_output
+from labkit.cloud.azure.jobs_values import Port, Value, read_input, read_outputs
 from labkit.cloud.azure.resources import Resource
 from labkit.cloud.azure.routes import MACHINE_LEARNING
 from labkit.cloud.azure.shapes import section, text
@@ -74,7 +74,7 @@ def read(call: Call, properties: Mapping[str, Any]) -> Command:
         if properties.get(name) and not _is_nothing(name, properties[name]):
             raise refusal(f"the property {name} of a command job")
     inputs = {name: read_input(call, name, given) for name, given in section(properties, "inputs").items()}
-    outputs = {name: read_output(call, name, given) for name, given in section(properties, "outputs").items()}
+    outputs = read_outputs(call, section(properties, "outputs"))
     check_names(call, command, inputs, outputs)
     compute = find_compute(call, text(properties, "computeId"))
     resources = section(properties, "resources")
@@ -160,9 +160,10 @@ def _is_nothing(name: str, value: Any) -> bool:
 
 
 def check_services(services: Any) -> None:
-    """Refuses services that a job is to run beside its command."""
-    if isinstance(services, dict) and services:
-        kinds = sorted(
-            {str((each or {}).get("jobServiceType")) for each in services.values() if isinstance(each, dict)}
+    """Refuses services that a job is to run beside its command; those that Azure shows of every job are none."""
+    asked = services.values() if isinstance(services, dict) else ()
+    kinds = {str(each.get("jobServiceType")) for each in asked if isinstance(each, dict)} - {"Tracking", "Studio"}
+    if kinds:
+        raise AzureError(
+            "NotImplemented", f"The local clouds do not serve {_SERVICES} ({', '.join(sorted(kinds))}).", 501
         )
-        raise AzureError("NotImplemented", f"The local clouds do not serve {_SERVICES} ({', '.join(kinds)}).", 501)

@@ -6,6 +6,7 @@ https://learn.microsoft.com/azure/machine-learning/how-to-read-write-data-v2
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from labkit.cloud.azure.components import DATA_TYPES, MODEL_TYPES, PRIMITIVES
 from labkit.cloud.azure.data_assets import DATA
 from labkit.cloud.azure.errors import AzureError, refusal
 from labkit.cloud.azure.models import MODELS
+from labkit.cloud.azure.runs import Runs
 
 if TYPE_CHECKING:
     from labkit.cloud.azure.front import Call
@@ -33,6 +35,9 @@ _MODES = {
     "direct": "direct",
 }
 _EVALUATED = ("evalmount", "eval_mount", "evaldownload", "eval_download")
+#: Addresses that Azure gives: a run's own files, and an output that says nothing of where it is to be.
+_RUNS_FILES = re.compile(r"/ExperimentRun/dcid\.[^/]+/?$")
+_BY_DEFAULT = re.compile(r"/paths/azureml/(?P<run>[^/]+)/[^/]+/?$")
 _INPUT_MODES, _OUTPUT_MODES = ("ro_mount", "rw_mount", "download", "direct"), ("rw_mount", "upload", "direct")
 
 
@@ -113,16 +118,39 @@ def read_output(call: Call, name: str, given: Any, kind: str = "") -> Port:
         raise call.user_error(
             f"The type {kind} of output {name} is not one of {', '.join(_FILES)}.", 400, "BadArgument"
         )
-    uri = given.get("uri") or given.get("path") or ""
+    uri = _uri(given)
     if given.get("pathOnCompute") or given.get("path_on_compute"):
         raise refusal(f"pathOnCompute of output {name}")
     mode = mode_of(call, name, given, _OUTPUT_MODES)
-    if uri and not jobs_bindings.names(str(uri)):
-        asset_files.place_of(call.cloud, call.workspace_id, str(uri))
+    if uri and not jobs_bindings.names(uri):
+        asset_files.place_of(call.cloud, call.workspace_id, uri)
         uri = asset_files.long(call.workspace, uri)
     asset = given.get("assetName") or given.get("asset_name") or given.get("name") or ""
     version = given.get("assetVersion") or given.get("asset_version") or given.get("version") or ""
-    return Port(kind, str(uri), mode, str(asset), str(version))
+    return Port(kind, uri, mode, str(asset), str(version))
+
+
+def read_outputs(call: Call, given: Mapping[str, Any]) -> dict[str, Port]:
+    """The outputs of a job, by name.
+
+    A job that was fetched to be submitted once more brings what Azure has shown of it: its output ``default``, which
+    is left out, and where its run has put outputs that said nothing, which is where the next one would overwrite them.
+    """
+    return {
+        name: read_output(call, name, {**each, "uri": None, "path": None} if _is_made(call, each) else each)
+        for name, each in given.items()
+        if name != "default" or not _RUNS_FILES.search(_uri(each))
+    }
+
+
+def _is_made(call: Call, given: Any) -> bool:
+    """Whether an output's address is where a run has put it that was told none."""
+    matched = _BY_DEFAULT.search(_uri(given))
+    return matched is not None and call.store(Runs).get(matched["run"]) is not None
+
+
+def _uri(given: Any) -> str:
+    return str(given.get("uri") or given.get("path") or "") if isinstance(given, dict) else ""
 
 
 def mode_of(call: Call, name: str, given: Mapping[str, Any], allowed: tuple[str, ...]) -> str:

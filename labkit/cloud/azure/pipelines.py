@@ -14,7 +14,7 @@ from labkit.cloud.azure import datastores, jobs_bindings, jobs_commands, jobs_en
 from labkit.cloud.azure.components import COMPONENTS, check_instances
 from labkit.cloud.azure.errors import refusal
 from labkit.cloud.azure.jobs_commands import Command
-from labkit.cloud.azure.jobs_values import LITERAL, Port, Value, fits, mode_of, read_input, read_output
+from labkit.cloud.azure.jobs_values import LITERAL, Port, Value, fits, mode_of, read_input, read_output, read_outputs
 from labkit.cloud.azure.resources import Resource
 from labkit.cloud.azure.shapes import section, text
 
@@ -101,7 +101,7 @@ def read(call: Call, properties: Mapping[str, Any]) -> Pipeline:
     settings = _settings(call, properties)
     identity = jobs_identity.read(call, properties.get("identity"))
     inputs = {name: read_input(call, name, given) for name, given in section(properties, "inputs").items()}
-    outputs = {name: read_output(call, name, given) for name, given in section(properties, "outputs").items()}
+    outputs = read_outputs(call, section(properties, "outputs"))
     if component_id:
         inputs = _with_defaults(call, component_id, section(spec, "inputs"), inputs)
         outputs = {

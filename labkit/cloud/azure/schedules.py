@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 TYPE = f"{MACHINE_LEARNING}/workspaces/schedules"
 #: The expression that stands for the time of the firing, in the definition of a schedule's job.
 TRIGGER_TIME = re.compile(r"\$\{\{\s*creation_context\.trigger_time\s*\}\}")
+#: The expression that stands for the name of the job that is started, in its inputs.
+JOBS_NAME = re.compile(r"\$\{\{\s*name\s*\}\}")
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9\-_]{0,254}")
 _TAKES_JOBS = "Microsoft.MachineLearningServices/workspaces/jobs/write"
 
@@ -139,10 +141,12 @@ def _fire(made: Resource, due: datetime) -> Work:
 def _submit(made: Resource, due: datetime) -> tuple[Resource, Work]:
     call: Call = made.state.call
     call.engine.access.authorize(call.caller, _TAKES_JOBS, f"{call.workspace_id}/jobs")
-    definition = _at(made.properties["action"]["jobDefinition"], due)
+    name = str(uuid.uuid4())
+    definition = _filled(made.properties["action"]["jobDefinition"], TRIGGER_TIME, _time(due))
+    definition["inputs"] = _filled(definition.get("inputs"), JOBS_NAME, name)
     definition["displayName"] = f"{made.name}-{due.astimezone(UTC):%Y%m%dT%H%M%SZ}"
     about = {"azureml.ScheduleName": made.name, "azureml.ScheduleTime": _time(due)}
-    return jobs.submit(call, str(uuid.uuid4()), definition, about)
+    return jobs.submit(call, name, definition, about)
 
 
 def _definition(call: Call, action: Mapping[str, Any]) -> dict[str, Any]:
@@ -157,6 +161,7 @@ def _definition(call: Call, action: Mapping[str, Any]) -> dict[str, Any]:
         if job is None:
             raise call.user_error(f"Job {name}, which the schedule is to start, was not found.", 404, "NotFound")
         given = _over(job.properties, given)
+    jobs_commands.check_services(given.get("services"))
     job_type = text(given, "jobType")
     if job_type == "Pipeline":
         pipelines.read(call, given)
@@ -176,13 +181,13 @@ def _over(job: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _at(value: Any, due: datetime) -> Any:
-    """A definition with the time of the firing in place of its expression."""
+def _filled(value: Any, expression: re.Pattern[str], meaning: str) -> Any:
+    """A part of a definition with what an expression means in its place."""
     if isinstance(value, str):
-        return TRIGGER_TIME.sub(_time(due), value)
+        return expression.sub(meaning, value)
     if isinstance(value, dict):
-        return {name: _at(each, due) for name, each in value.items()}
-    return [_at(each, due) for each in value] if isinstance(value, list) else value
+        return {name: _filled(each, expression, meaning) for name, each in value.items()}
+    return [_filled(each, expression, meaning) for each in value] if isinstance(value, list) else value
 
 
 def _when(call: Call) -> datetime:

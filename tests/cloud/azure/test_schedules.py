@@ -12,6 +12,8 @@ from tests.cloud.azure.jobs_world import Jobs, step
 from tests.cloud.azure.online_world import World
 from tests.waiting import eventually
 
+AT, FOLDER = {"at": {"type": "string"}}, {"type": "uri_folder"}
+DAILY = {"triggerType": "Cron", "expression": "0 6 * * *"}
 MONTHLY = {"triggerType": "Recurrence", "frequency": "month", "interval": 1}
 
 
@@ -152,6 +154,28 @@ def test_a_schedule_of_a_job_that_has_run(jobs: Jobs) -> None:
     advance(jobs, days=1)
     (name,) = started(jobs)
     assert jobs.log(jobs.below(jobs.run(_job(jobs, name)))[0]) == "other\n"
+
+
+def test_a_schedule_of_a_job_as_azure_shows_it(jobs: Jobs) -> None:
+    """As the SDK sends one that was fetched: with all its outputs, which the next run must not overwrite."""
+    says = jobs.component("echo ${{inputs.at}} > ${{outputs.said}}/at", inputs=AT, outputs={"said": FOLDER})
+    run = jobs.pipeline(
+        {"says": step(says, {"said": {"value": "${{parent.outputs.said}}"}}, at="${{parent.inputs.at}}")},
+        inputs={"at": {"jobInputType": "literal", "value": "x"}},
+        outputs={"said": {"jobOutputType": "uri_folder"}},
+    )
+    jobs.ended(run)
+    path = f"{jobs.rest.workspace}/jobs/{run.name}"
+    shown = jobs.rest("GET", path)[1]["properties"]
+    assert set(shown["outputs"]) == {"default", "said"}
+    definition = shown | {"sourceJobId": path, "inputs": {"at": {"jobInputType": "literal", "value": "${{name}}"}}}
+    body = {"trigger": DAILY, "action": {"actionType": "CreateJob", "jobDefinition": definition}}
+    status, answer, _ = jobs.rest("PUT", f"{jobs.rest.workspace}/schedules/again", {"properties": body})
+    assert status == 201, answer
+    advance(jobs, days=1)
+    again = jobs.run(_job(jobs, started(jobs)[0]))
+    assert jobs.read(run.outputs["said"].uri) == {"at": b"x\n"}
+    assert jobs.read(again.outputs["said"].uri) == {"at": f"{again.name}\n".encode()}
 
 
 @pytest.mark.parametrize(
