@@ -43,7 +43,8 @@ OPERATIONS = {
 SHAPE_ONLY = frozenset(("ListTagsForResource", "TagResource", "UntagResource"))
 NOTES = {
     "CreateEventBus": "no partner sources, no encryption with KMS, no dead-letter queue of its own",
-    "PutRule": "the whole pattern language; of AWS's own services, SageMaker alone sends events",
+    "PutRule": "the whole pattern language; of AWS's own services, SageMaker and S3 (where a bucket "
+    "says so) send events; those of API calls (AWS API Call via CloudTrail) need a trail, and trails are refused",
     "PutTargets": "functions, queues, topics, log groups, buses and SageMaker's pipelines; as the target's role "
     "where it has one, else by leave of the target's own policy",
 }

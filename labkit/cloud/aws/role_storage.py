@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from labkit.cloud.aws import moto_base, s3_state, storage
+from labkit.cloud.aws import moto_base, s3_events, s3_state, storage
 from labkit.cloud.aws.errors import AwsError, of_engine
 from labkit.cloud.aws.identity import Key
 from labkit.cloud.aws.place import Place
@@ -39,15 +40,13 @@ class RoleStorage:
     def write(self, bucket: str, key: str, data: bytes) -> None:
         """Puts an object."""
 
-        def put() -> Any:
+        def put() -> None:
             with moto_base.lock("s3"):
-                return s3_state.store(
-                    s3_state.bucket(bucket),
-                    key,
-                    data,
-                    {"Content-Type": "binary/octet-stream"},
-                    storage_class="STANDARD",
-                )
+                holder = s3_state.bucket(bucket)
+                record = s3_state.store(holder, key, data, {"Content-Type": "binary/octet-stream"})
+                change = s3_events.of_record("ObjectCreated:Put", holder, record)
+            by = s3_events.By(self.place.cloud, self.place.account, self.key.user_id, secrets.token_hex(8).upper())
+            s3_events.tell(by, holder, change)
 
         self._do("PutObject", "PutObject", bucket, key, put)
 

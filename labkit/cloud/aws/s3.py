@@ -10,7 +10,17 @@ from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from typing import TYPE_CHECKING, Any
 
-from labkit.cloud.aws import moto_base, s3_buckets, s3_listing, s3_multipart, s3_objects, s3_state, s3_tags, storage
+from labkit.cloud.aws import (
+    moto_base,
+    s3_buckets,
+    s3_listing,
+    s3_multipart,
+    s3_notifications,
+    s3_objects,
+    s3_state,
+    s3_tags,
+    storage,
+)
 from labkit.cloud.aws.checksums import ALGORITHMS, checksum
 from labkit.cloud.aws.errors import AwsError, refusal
 
@@ -20,6 +30,7 @@ OPERATIONS = {
     **s3_buckets.OPERATIONS,
     **s3_listing.OPERATIONS,
     **s3_multipart.OPERATIONS,
+    **s3_notifications.OPERATIONS,
     **s3_objects.OPERATIONS,
     **s3_tags.OPERATIONS,
 }
@@ -56,6 +67,8 @@ NOTES = {
     "GetBucketEncryption": "nothing is encrypted",
     "PutBucketEncryption": "AES256 only; nothing is encrypted",
     "PutBucketPolicy": "evaluated with the caller's own policies; requests without a signature are refused in any case",
+    "PutBucketNotificationConfiguration": "EventBridge, functions, queues and topics; of objects made, copied, deleted "
+    "and tagged: nothing expires, is restored or replicated",
     "PutBucketVersioning": "MFA delete refuses",
 }
 

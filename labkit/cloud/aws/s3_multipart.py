@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from labkit.cloud.aws import moto_base, s3_state, s3_tags
+from labkit.cloud.aws import moto_base, s3_events, s3_state, s3_tags
 from labkit.cloud.aws.checksums import ALGORITHMS, checksum
 from labkit.cloud.aws.errors import AwsError
 from labkit.cloud.aws.s3_objects import (
@@ -136,7 +136,7 @@ def upload_part_copy(_: Call, parameters: dict[str, Any]) -> dict[str, Any]:
         }
 
 
-def complete_multipart_upload(_: Call, parameters: dict[str, Any]) -> dict[str, Any]:
+def complete_multipart_upload(call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
     key, listed = parameters["Key"], parameters.get("MultipartUpload", {}).get("Parts", [])
     with moto_base.lock("s3"):
         holder = s3_state.bucket(parameters["Bucket"])
@@ -177,7 +177,10 @@ def complete_multipart_upload(_: Call, parameters: dict[str, Any]) -> dict[str, 
         record.labkit_parts = [(part.name, part.size) for part in parts]
         record.labkit_upload = upload.id
         _forget(holder, upload)
-        return _completed(holder, record)
+        change = s3_events.of_record("ObjectCreated:CompleteMultipartUpload", holder, record)
+        result = _completed(holder, record)
+    s3_events.tell(s3_events.By.of(call), holder, change)
+    return result
 
 
 def _listed_parts(upload: Any, listed: list[dict[str, Any]]) -> list[Any]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from labkit.cloud.aws import moto_base, s3_state, s3_tags
+from labkit.cloud.aws import moto_base, s3_events, s3_state, s3_tags
 from labkit.cloud.aws.checksums import ALGORITHMS, checksum
 from labkit.cloud.aws.errors import AwsError
 from labkit.cloud.aws.protocols import Answer
@@ -50,12 +50,15 @@ def put_object(call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
             checksum=given,
         )
         s3_tags.put(record, tags)
-        return {
+        change = s3_events.of_record("ObjectCreated:Put", holder, record)
+        result = {
             "ETag": record.etag,
             "ServerSideEncryption": record.encryption,
             "VersionId": s3_state.version_of(holder, record),
             **checksum_members(record),
         }
+    s3_events.tell(s3_events.By.of(call), holder, change)
+    return result
 
 
 def given_checksum(call: Call, parameters: Mapping[str, Any], data: bytes) -> tuple[str, str] | None:
@@ -125,13 +128,16 @@ def copy_object(call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
             checksum=(algorithm, source.checksum_value if keeps else checksum(algorithm, data)) if algorithm else None,
         )
         s3_tags.put(record, tags)
-        result = {"ETag": record.etag, "LastModified": record.last_modified, **checksum_members(record)}
-        return {
-            "CopyObjectResult": result,
+        change = s3_events.of_record("ObjectCreated:Copy", holder, record)
+        copied = {"ETag": record.etag, "LastModified": record.last_modified, **checksum_members(record)}
+        result = {
+            "CopyObjectResult": copied,
             "CopySourceVersionId": s3_state.version_of(source_holder, source),
             "VersionId": s3_state.version_of(holder, record),
             "ServerSideEncryption": record.encryption,
         }
+    s3_events.tell(s3_events.By.of(call), holder, change)
+    return result
 
 
 def check_copy_conditions(source: Any, parameters: Mapping[str, Any]) -> None:
@@ -149,7 +155,7 @@ def check_copy_conditions(source: Any, parameters: Mapping[str, Any]) -> None:
         raise precondition_failed("x-amz-copy-source-If-Modified-Since")
 
 
-def delete_object(_: Call, parameters: dict[str, Any]) -> dict[str, Any]:
+def delete_object(call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
     with moto_base.lock("s3"):
         holder = s3_state.bucket(parameters["Bucket"])
         if wanted := parameters.get("IfMatch"):
@@ -158,8 +164,19 @@ def delete_object(_: Call, parameters: dict[str, Any]) -> dict[str, Any]:
                 raise s3_state.no_such_key(parameters["Key"])
             if not _etag_in(current.etag, wanted):
                 raise precondition_failed("If-Match")
-        version, marker = s3_state.delete(holder, parameters["Key"], parameters.get("VersionId"))
+        version, marker, changes = _delete(holder, parameters["Key"], parameters.get("VersionId"))
+    s3_events.tell(s3_events.By.of(call), holder, *changes)
     return {"VersionId": version, "DeleteMarker": marker or None}
+
+
+def _delete(holder: Any, key: str, version: str | None) -> tuple[str | None, bool, list[s3_events.Change]]:
+    """Deletes an object or a version; returns what :func:`s3_state.delete` does, and what there is to tell of it."""
+    before = len(s3_state.versions(holder, key))
+    told, marker = s3_state.delete(holder, key, version)
+    added = len(s3_state.versions(holder, key)) - before
+    if marker and version is None:
+        return told, marker, [s3_events.Change("ObjectRemoved:DeleteMarkerCreated", key, told)]
+    return told, marker, [s3_events.Change("ObjectRemoved:Delete", key, told)] if added < 0 else []
 
 
 def delete_objects(call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -169,21 +186,24 @@ def delete_objects(call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
         raise malformed_xml()
     deleted: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []
+    gone: list[s3_events.Change] = []
     with moto_base.lock("s3"):
         holder = s3_state.bucket(parameters["Bucket"])
         for each in objects:
             key, version = each["Key"], each.get("VersionId")
             try:
                 _may_delete(call, holder.name, key, version)
-                told, marker = s3_state.delete(holder, key, version)
+                told, marker, changes = _delete(holder, key, version)
             except (AwsError, Denied) as error:
                 code = error.code or "AccessDenied"
                 failed.append({"Key": key, "VersionId": version, "Code": code, "Message": error.message})
                 continue
+            gone += changes
             news = {"Key": key, "VersionId": version}
             if marker:
                 news |= {"DeleteMarker": True, "DeleteMarkerVersionId": told}
             deleted.append(news)
+    s3_events.tell(s3_events.By.of(call), holder, *gone)
     return {"Deleted": [] if asked.get("Quiet") else deleted, "Errors": failed}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from labkit.cloud.aws import moto_base, s3_state
+from labkit.cloud.aws import moto_base, s3_events, s3_state
 from labkit.cloud.aws.errors import AwsError
 
 if TYPE_CHECKING:
@@ -64,12 +64,14 @@ def _told(tags: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
-def put_object_tagging(_: Call, parameters: dict[str, Any]) -> dict[str, Any]:
+def put_object_tagging(call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
     with moto_base.lock("s3"):
         holder = s3_state.bucket(parameters["Bucket"])
         record = s3_state.find(holder, parameters["Key"], parameters.get("VersionId"))
         put(record, _asked(parameters, MOST_OF_OBJECT))
-        return {"VersionId": s3_state.version_of(holder, record)}
+        change = s3_events.of_record("ObjectTagging:Put", holder, record)
+    s3_events.tell(s3_events.By.of(call), holder, change)
+    return {"VersionId": change.version}
 
 
 def get_object_tagging(_: Call, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -79,12 +81,14 @@ def get_object_tagging(_: Call, parameters: dict[str, Any]) -> dict[str, Any]:
         return {"TagSet": _told(of_record(record)), "VersionId": s3_state.version_of(holder, record)}
 
 
-def delete_object_tagging(_: Call, parameters: dict[str, Any]) -> dict[str, Any]:
+def delete_object_tagging(call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
     with moto_base.lock("s3"):
         holder = s3_state.bucket(parameters["Bucket"])
         record = s3_state.find(holder, parameters["Key"], parameters.get("VersionId"))
         put(record, {})
-        return {"VersionId": s3_state.version_of(holder, record)}
+        change = s3_events.of_record("ObjectTagging:Delete", holder, record)
+    s3_events.tell(s3_events.By.of(call), holder, change)
+    return {"VersionId": change.version}
 
 
 def put_bucket_tagging(_: Call, parameters: dict[str, Any]) -> dict[str, Any]:
