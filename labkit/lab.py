@@ -5,12 +5,14 @@ from __future__ import annotations
 import html
 import json
 import os
+import sys
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from labkit import labs
+from labkit.advice import advice, code_cells
 from labkit.cloud import client, state
 from labkit.errors import LabError
 from labkit.labs.task import CLEANED_UP, Outcome, Result, Task, Work, after_cleanup, is_clean, run
@@ -38,6 +40,12 @@ class Lab:
         self.data = ROOT / "data"
         self._results: dict[str, Result] = {}
         self._hints: dict[str, int] = {}
+        shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+        if shell is not None:
+            # Imported here: the command line has no use for IPython.
+            from labkit import tracebacks
+
+            tracebacks.shorten(shell, self._advise)
 
     def check(self, task: str = "") -> Result:
         """Looks at what was left in the cloud and in the lab's folder: the good news, or :class:`CheckFailed`."""
@@ -93,6 +101,17 @@ class Lab:
         if trouble := self._trouble():
             raise LabError(trouble)
         return datetime.fromisoformat((client.status(_clouds()) or {})["time"])
+
+    def _advise(self, source: str, identifier: str | None, error: BaseException) -> str:
+        """What to do first, where the reason of a cell's error lies above the cell; else ""."""
+        if any(task.after_cleanup and self._is_right(task) for task in self._lab.tasks):
+            return (
+                "This lab has been cleaned up, and what this cell asks for may be gone: run the notebook from the top "
+                "to make it again."
+            )
+        undone = [name for task in self._lab.tasks if (name := task.name) in self._results and not self._is_right(task)]
+        cells = code_cells(ROOT / "notebooks" / f"{self.name}.ipynb")
+        return advice(cells, source, identifier, error, undone)
 
     def _is_right(self, task: Task) -> bool:
         return task.name in self._results and self._results[task.name].right
