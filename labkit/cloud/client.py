@@ -30,6 +30,8 @@ Progress = Callable[[str], None]
 START = 60.0
 #: Seconds that they may take to stop before they are killed.
 STOP = 15.0
+#: Seconds that others may look whether a server runs: a moment, but for a machine that is very busy.
+LOOKS = 10.0
 #: The log is set aside at the next start when it is larger (bytes).
 LARGEST_LOG = 1 << 20
 
@@ -265,7 +267,7 @@ def _lock(lock: IO[bytes], kind: int = fcntl.LOCK_EX) -> bool:
 
 def _take(lab: Lab, lock: IO[bytes]) -> None:
     """Takes the server's lock, which others hold for the moment that it takes them to look whether a server runs."""
-    deadline = time.monotonic() + 2.0
+    deadline = time.monotonic() + LOOKS
     while not _lock(lock):
         if time.monotonic() > deadline:
             raise LabError(f"The local clouds of {lab.folder} run but do not answer; stop them with `labkit down`.")
