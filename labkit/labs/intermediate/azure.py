@@ -80,7 +80,7 @@ LAB = Definition(
             hints=(
                 "curl takes --request PUT, --header once for each header, and --data @FILE for a body from a file",
                 (
-                    '!curl --silent --request PUT "$url" --data @azure/build/job.json --header "Content-Type: '
+                    '!curl --silent --request PUT "$URL" --data @azure/build/job.json --header "Content-Type: '
                     'application/json" --header "Authorization: Bearer $TOKEN"'
                 ),
             ),
