@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 READ = "Microsoft.MachineLearningServices/workspaces/experiments/runs/read"
 WRITE = "Microsoft.MachineLearningServices/workspaces/experiments/runs/write"
-NOTE = "experiments, runs, parameters, metrics, tags, artifacts, logged and registered models; no traces, no aliases"
+NOTE = (
+    "experiments, runs, parameters, metrics, tags, artifacts, logged and registered models with their stages; no "
+    "traces, no aliases"
+)
 BASE = "/api/2.0/mlflow"
 #: A run's status as MLflow knows it.
 _STATUSES = {runs.RUNNING: "RUNNING", runs.COMPLETED: "FINISHED", runs.FAILED: "FAILED", runs.CANCELED: "KILLED"}

@@ -11,7 +11,16 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from labkit.cloud.azure import jobs, jobs_files, jobs_views, mlflow_artifacts, mlflow_models, mlflow_tracking, tokens
+from labkit.cloud.azure import (
+    jobs,
+    jobs_files,
+    jobs_views,
+    mlflow_artifacts,
+    mlflow_models,
+    mlflow_registry,
+    mlflow_tracking,
+    tokens,
+)
 from labkit.cloud.azure.errors import AzureError, Codes, refusal
 from labkit.cloud.azure.jobs_execution import BUILD_LOG
 from labkit.cloud.azure.routes import WORKSPACE, Route, Table
@@ -212,7 +221,7 @@ def _routes() -> list[Route]:
             Route("GET", f"{run}/children", list_children, action=READ),
         ]
     found.append(Route("GET", f"{_RUN}/serviceinstances/{{node}}", get_service_instances, action=READ))
-    return found + mlflow_tracking.ROUTES + mlflow_artifacts.ROUTES + mlflow_models.ROUTES
+    return found + mlflow_tracking.ROUTES + mlflow_artifacts.ROUTES + mlflow_models.ROUTES + mlflow_registry.ROUTES
 
 
 ROUTES = _routes()

@@ -71,6 +71,26 @@ def ml(sdk: Any, reached: AzureCloud) -> Any:
 
 
 @pytest.fixture
+def mlflow(reached: AzureCloud, rest: in_process.Rest) -> Iterator[Any]:
+    """The module ``mlflow``, which tracks in the lab's workspace."""
+    module = pytest.importorskip("mlflow")
+    from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry
+    from mlflow.tracking._model_registry.utils import _get_store_registry
+    from mlflow.tracking._tracking_service.utils import _tracking_store_registry
+
+    from labkit.cloud.azure import mlflow_plugin
+
+    # What the entry points of an installed kit do.
+    _tracking_store_registry.register("azureml", mlflow_plugin.TrackingStore)
+    _artifact_repository_registry.register("azureml", mlflow_plugin.ArtifactRepository)
+    _get_store_registry().register("azureml", mlflow_plugin.ModelRegistry)
+    _, workspace, _ = rest("GET", rest.workspace)
+    module.set_tracking_uri(workspace["properties"]["mlFlowTrackingUri"])
+    yield module
+    module.end_run()
+
+
+@pytest.fixture
 def world(rest: in_process.Rest, name: str) -> Iterator[World]:
     """An online endpoint of the test's own, to be made, and what is needed to deploy to it."""
     world = World(rest, name)

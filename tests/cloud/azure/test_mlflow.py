@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
 
 import pytest
 
-from labkit.cloud.azure import AzureCloud, mlflow_filters
+from labkit.cloud.azure import mlflow_filters
 from labkit.cloud.azure.errors import AzureError
 from tests.cloud.azure import in_process
 from tests.cloud.azure.jobs_world import Jobs
@@ -20,24 +19,6 @@ BASE = "/mlflow/v1.0{ws}/api/2.0/mlflow"
 @pytest.fixture
 def jobs(rest: in_process.Rest, name: str) -> Jobs:
     return Jobs(rest, name)
-
-
-@pytest.fixture
-def mlflow(reached: AzureCloud, rest: in_process.Rest) -> Iterator[Any]:
-    """The module ``mlflow``, which tracks in the lab's workspace."""
-    module = pytest.importorskip("mlflow")
-    from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry
-    from mlflow.tracking._tracking_service.utils import _tracking_store_registry
-
-    from labkit.cloud.azure import mlflow_plugin
-
-    # What the entry points of an installed kit do.
-    _tracking_store_registry.register("azureml", mlflow_plugin.TrackingStore)
-    _artifact_repository_registry.register("azureml", mlflow_plugin.ArtifactRepository)
-    _, workspace, _ = rest("GET", rest.workspace)
-    module.set_tracking_uri(workspace["properties"]["mlFlowTrackingUri"])
-    yield module
-    module.end_run()
 
 
 def experiment(jobs: Jobs) -> str:
