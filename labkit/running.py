@@ -62,8 +62,9 @@ def run(prefixes: Sequence[str] = (), store: bool = False, root: Path = ROOT, at
         return [_run_one(name, store, root) for name in chosen]
     done = {}
     with multiprocessing.get_context("spawn").Pool(at_once, _end_in_order) as workers:
-        # In the order in which they end; each worker takes the next lab when it is done with one.
-        for each in workers.imap_unordered(_run_quietly, [(name, store, root) for name in chosen]):
+        # In the order in which they end; each worker takes the next lab when it is done with one. The course's last
+        # labs are its longest: begun first, they do not keep one worker busy while the others have nothing left to do.
+        for each in workers.imap_unordered(_run_quietly, [(name, store, root) for name in reversed(chosen)]):
             done[each.lab] = each
             outcome = "failed" if each.failure else "passed"
             print(f"{each.lab}: {outcome} in {each.seconds:.1f} s", file=sys.stderr, flush=True)
