@@ -27,7 +27,7 @@ OPERATIONS = {
     "Model": "CreateModel",
     "RegisterModel": "CreateModelPackage",
 }
-SERVED = (*OPERATIONS, "Condition", "Fail", "Lambda")
+SERVED = (*OPERATIONS, "Callback", "Condition", "Fail", "Lambda")
 #: Step types that there are and that the kit does not serve.
 REFUSED = frozenset(
     [
@@ -36,7 +36,6 @@ REFUSED = frozenset(
         "QualityCheck",
         "EMR",
         "EMRServerless",
-        "Callback",
         "AutoML",
         "NotebookJob",
         "EndpointConfig",
@@ -56,7 +55,7 @@ PARAMETER_TYPES: dict[str, tuple[type, ...]] = {
 }
 _NAME = re.compile(r"[A-Za-z0-9\-_]{1,64}")
 #: What CachedSteps and retried steps may be: https://docs.aws.amazon.com/sagemaker/latest/dg/pipelines-caching.html
-_CACHED = frozenset(("Processing", "Training", "Transform", "Lambda"))
+_CACHED = frozenset(("Processing", "Training", "Transform", "Lambda", "Callback"))
 _MEMBERS = frozenset(
     [
         "Name",
@@ -69,6 +68,7 @@ _MEMBERS = frozenset(
         "CacheConfig",
         "RetryPolicies",
         "FunctionArn",
+        "SqsQueueUrl",
         "OutputParameters",
     ]
 )
@@ -232,7 +232,7 @@ def _step(document: Any, branch: tuple[str, bool] | None) -> Iterator[Step]:
     for member in document:
         if member not in _MEMBERS:
             raise invalid(f"Unknown member '{member}' of step '{name}'.")
-    arguments = document.get("Arguments", {} if kind == "Lambda" else None)
+    arguments = document.get("Arguments", {} if kind in ("Lambda", "Callback") else None)
     _object(arguments)
     if kind in OPERATIONS:
         pipeline_arguments.check(OPERATIONS[kind], arguments, invalid)
@@ -242,6 +242,8 @@ def _step(document: Any, branch: tuple[str, bool] | None) -> Iterator[Step]:
         raise invalid(f"The Fail step '{name}' has no ErrorMessage.")
     elif kind == "Lambda" and not document.get("FunctionArn"):
         raise invalid(f"The Lambda step '{name}' has no FunctionArn.")
+    elif kind == "Callback" and not document.get("SqsQueueUrl"):
+        raise invalid(f"The Callback step '{name}' has no SqsQueueUrl.")
     if document.get("PropertyFiles") and kind != "Processing":
         raise invalid(f"Step '{name}' has PropertyFiles: only Processing steps have.")
     cache = read_cache(document.get("CacheConfig"), invalid)
@@ -266,7 +268,7 @@ def _depends_on(document: Mapping[str, Any], arguments: Any, branch: tuple[str, 
     yield from (str(name) for name in _array(document.get("DependsOn") or []))
     if branch:
         yield branch[0]
-    for path in references((arguments, document.get("FunctionArn"))):
+    for path in references((arguments, document.get("FunctionArn"), document.get("SqsQueueUrl"))):
         head, _, rest = path.partition(".")
         if head == "Steps":
             yield re.split(r"[.\[]", rest, maxsplit=1)[0]

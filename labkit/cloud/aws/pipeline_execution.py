@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from labkit.cloud.aws import pipeline_steps, sagemaker_events, service_calls
+from labkit.cloud.aws import pipeline_callbacks, pipeline_steps, sagemaker_events, service_calls
 from labkit.cloud.aws.errors import AwsError
 from labkit.cloud.aws.identity import Key
 from labkit.cloud.aws.pipeline_definition import Step
@@ -106,6 +106,7 @@ class _Runner:
         with execution.lock:
             execution.dag = dag
             execution.settled.clear()
+            execution.at_rest.clear()
         _change(execution, "Executing")
         dag.when_ended(self._ended)
         dag.start()
@@ -138,7 +139,8 @@ class _Runner:
                 record.cached_from = found.execution
             self._note(record, found.result.metadata)
             return found.result
-        result = pipeline_steps.run(run, arguments, attempt, lambda metadata: self._note(record, metadata))
+        do = pipeline_callbacks.run if step.type == "Callback" else pipeline_steps.run
+        result = do(run, arguments, attempt, lambda metadata: self._note(record, metadata))
         self._note(record, result.metadata)
         with self._execution.lock:
             now = self._execution.place.engine.clock.now()
@@ -230,6 +232,7 @@ class _Runner:
                 record.result = state.done.value
                 record.metadata = record.result.metadata if record.result else {}
             execution.modified = execution.place.engine.clock.now()
+            execution.look()
         sagemaker_events.step_changed(execution, record, before)
 
     def _ended(self, dag: Dag) -> None:
@@ -241,6 +244,7 @@ class _Runner:
             self._execution.ended = self._execution.place.engine.clock.now()
         _change(self._execution, status)
         self._execution.settled.set()
+        self._execution.at_rest.set()
 
 
 def _change(execution: Execution, status: str) -> None:
@@ -253,7 +257,7 @@ def _change(execution: Execution, status: str) -> None:
 def _cache_key(step: Step, arguments: Mapping[str, Any]) -> str:
     names = CACHE_KEYS.get(step.type)
     kept = {name: arguments.get(name) for name in names} if names else {**arguments}
-    kept["FunctionArn"] = step.document.get("FunctionArn")
+    kept["FunctionArn"], kept["SqsQueueUrl"] = step.document.get("FunctionArn"), step.document.get("SqsQueueUrl")
     return hashlib.sha256(json.dumps([step.type, kept], sort_keys=True, default=str).encode()).hexdigest()
 
 

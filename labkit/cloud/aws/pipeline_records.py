@@ -98,10 +98,19 @@ class Execution:
     dag: Dag | None = None
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     settled: threading.Event = field(default_factory=threading.Event, repr=False)
+    at_rest: threading.Event = field(default_factory=threading.Event, repr=False)
 
     def wait(self, timeout: float) -> bool:
-        """Waits up to ``timeout`` seconds; returns whether the execution has ended."""
-        return self.settled.wait(timeout)
+        """Waits up to ``timeout`` seconds; returns whether the execution has ended, or waits for callbacks alone."""
+        return self.at_rest.wait(timeout)
+
+    def look(self) -> None:
+        """Finds out whether all that is under way waits for somebody's callback; called with ``lock`` held."""
+        busy = {each.step.type for each in self.steps.values() if each.status in ("Starting", "Executing", "Stopping")}
+        if busy == {"Callback"}:
+            self.at_rest.set()
+        elif not self.settled.is_set():
+            self.at_rest.clear()
 
 
 @dataclass

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from labkit.cloud.aws import (
+    pipeline_callbacks,
     registry_groups,
     registry_packages,
     sagemaker_configs,
@@ -87,6 +88,8 @@ OPERATIONS: dict[str, Callable[[Call, dict[str, Any]], dict[str, Any] | None]] =
     "ListPipelineExecutionSteps": sagemaker_executions.list_pipeline_execution_steps,
     "ListPipelineParametersForExecution": sagemaker_executions.list_pipeline_parameters_for_execution,
     "DescribePipelineDefinitionForExecution": sagemaker_executions.describe_pipeline_definition_for_execution,
+    "SendPipelineExecutionStepSuccess": pipeline_callbacks.send_success,
+    "SendPipelineExecutionStepFailure": pipeline_callbacks.send_failure,
     "AddTags": sagemaker_tags.add_tags,
     "ListTags": sagemaker_tags.list_tags,
     "DeleteTags": sagemaker_tags.delete_tags,
@@ -115,8 +118,9 @@ NOTES = {
     "CreateModelPackage": "a package is kept as it is given: nothing is validated, no image is scanned; model cards "
     "and packages of algorithms refuse",
     "PutModelPackageGroupPolicy": "the policy is kept; other accounts do not exist here",
-    "CreatePipeline": "steps of the types Processing, Training, Transform, Model, RegisterModel, Condition, Fail and "
-    "Lambda, others refuse; PipelineExperimentConfig is kept, and no experiment is made; aliases of versions refuse",
+    "CreatePipeline": "steps of the types Processing, Training, Transform, Model, RegisterModel, Condition, Fail, "
+    "Lambda and Callback, others refuse; PipelineExperimentConfig is kept, and no experiment is made; aliases of "
+    "versions refuse",
     "StartPipelineExecution": "waits between retries are cut to 2 s",
 }
 

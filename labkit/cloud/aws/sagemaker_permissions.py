@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from labkit.cloud.aws import resources
+from labkit.cloud.aws import pipeline_callbacks, resources
 from labkit.cloud.aws.resources import Need
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ _ARNS = ("PipelineExecutionArn", "PipelineArn", "ModelPackageArn")
 def needs(call: Call, parameters: Mapping[str, Any]) -> list[Need]:
     """Everything that a call must be allowed to do, its own action first."""
     action, prefix = f"sagemaker:{call.operation}", f"arn:aws:sagemaker:{call.region}:{call.account}"
+    if token := parameters.get("CallbackToken"):
+        callback = pipeline_callbacks.find(call, str(token))
+        return [Need(action, callback.execution.arn if callback else "*")]
     subject = next((str(parameters[name]) for name in _ARNS if parameters.get(name)), "")
     for name, kind in _NAMED.items():
         value = str(parameters.get(name) or "")
