@@ -91,16 +91,20 @@ class Package:
         return found
 
 
-@cache
 def pool() -> DescriptorPool:
     """The pool that holds every message of the served APIs."""
+    with _lock:
+        return _pool()
+
+
+@cache
+def _pool() -> DescriptorPool:
     from google.protobuf.descriptor_pool import DescriptorPool
 
-    with _lock:
-        made = DescriptorPool()
-        for file in _files().file:
-            made.Add(file)
-        return made
+    made = DescriptorPool()
+    for file in _files().file:
+        made.Add(file)
+    return made
 
 
 def _files() -> Any:
@@ -115,7 +119,9 @@ def message(full_name: str) -> Any:
     """The class of a message; raises KeyError when there is none of that name."""
     from google.protobuf.message_factory import GetMessageClass
 
-    return GetMessageClass(pool().FindMessageTypeByName(full_name))
+    # Two threads at once would make two classes of it, whose messages do not go into each other.
+    with _lock:
+        return GetMessageClass(pool().FindMessageTypeByName(full_name))
 
 
 def _enum(full_name: str) -> Any:

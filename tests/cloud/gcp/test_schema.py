@@ -3,8 +3,12 @@ from __future__ import annotations
 import gzip
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
+from google.protobuf import message_factory
 
 from labkit.cloud.gcp import generate, schema
 
@@ -32,6 +36,28 @@ def test_messages_are_found_by_package() -> None:
     assert V1.JobState.Value("JOB_STATE_SUCCEEDED") == 4
     with pytest.raises(KeyError):
         _ = V1.NoSuchMessage
+
+
+def test_threads_that_ask_at_once_get_one_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    working: set[int] = set()
+    most: list[int] = []
+    make = message_factory.GetMessageClass
+
+    def slowly(descriptor: Any) -> Any:
+        if (thread := threading.get_ident()) in working:  # a message within the one that is asked for
+            return make(descriptor)
+        working.add(thread)
+        most.append(len(working))
+        threading.Event().wait(0.05)
+        made = make(descriptor)
+        working.remove(thread)
+        return made
+
+    monkeypatch.setattr(message_factory, "GetMessageClass", slowly)
+    monkeypatch.setattr(schema, "message", schema.message.__wrapped__)
+    with ThreadPoolExecutor(4) as threads:
+        found = set(threads.map(schema.message, ["google.cloud.aiplatform.v1.PipelineTaskDetail"] * 4))
+    assert (len(found), max(most)) == (1, 1)
 
 
 def test_a_method_knows_its_types_bindings_and_operation() -> None:
