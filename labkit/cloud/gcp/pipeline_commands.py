@@ -23,6 +23,9 @@ _LIGHTWEIGHT = re.compile(
     r"_KFP_RUNTIME=true python3 -m kfp\.dsl\.executor_main\s+--component_module_path\s+"
     r'"\$program_path/ephemeral_component\.py"\s+"\$@"\s*'
 )
+#: What the compiler has installed beside the component's own packages: its own version, whose executor runs here as
+#: that of the version that is here.
+_COMPILERS_OWN = re.compile(r"kfp==2(?:\.\w+)+")
 #: Options of pip that are followed by a value.
 _WITH_VALUE = {"--index-url", "-i", "--extra-index-url", "--trusted-host", "--find-links", "-f"}
 
@@ -73,7 +76,7 @@ def _packages(script: str) -> list[str]:
         elif set(word) <= set(";&|()<>"):
             installing = skip = False
         elif installing:
-            if not skip and not word.startswith("-"):
+            if not skip and not word.startswith("-") and not _COMPILERS_OWN.fullmatch(word):
                 found.append(word)
             skip = word in _WITH_VALUE
     return found

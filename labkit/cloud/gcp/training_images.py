@@ -1,6 +1,7 @@
-"""The container images in which the local clouds run code for Vertex AI: those that are a Python to run it with.
+"""The container images in which the local clouds run code for Vertex AI: a Python to run it with, or a plain system.
 
-Nothing is pulled: the code runs in this environment's Python, with its packages.
+Nothing is pulled: the code runs in this environment's Python, with its packages, and a command with this machine's
+programs.
 https://cloud.google.com/vertex-ai/docs/training/pre-built-containers,
 https://cloud.google.com/deep-learning-containers/docs/choosing-container
 """
@@ -12,7 +13,12 @@ import re
 from labkit.cloud.gcp import prebuilt_images
 
 _SERVED = (
-    re.compile(r"(?:docker\.io/)?(?:library/)?python:3(?:\.\d+)*(?:-(?:slim|bookworm|bullseye|trixie|slim-\w+))?"),
+    re.compile(
+        r"(?:(?:docker\.io|mirror\.gcr\.io|public\.ecr\.aws/docker)/)?(?:library/)?"
+        r"(?:python(?::(?:latest|slim|3(?:\.\d+)*(?:-slim)?|(?:3(?:\.\d+)*-)?(?:slim-)?(?:alpine|[a-z]{6,8})[\d.]*))?"
+        r"|(?:alpine|bash|busybox|debian|ubuntu)(?::[\w.-]+)?)"
+    ),
+    re.compile(r"registry\.access\.redhat\.com/ubi\d+/python-3\d+(?::[\w.-]+)?"),
     re.compile(
         r"(?:us|europe|asia)-docker\.pkg\.dev/vertex-ai/training/(?:sklearn|scikit-learn|xgboost|tf)-cpu[.\w-]*(?::[\w.-]+)?"
     ),

@@ -4,6 +4,7 @@
 from datetime import datetime
 from typing import Any
 
+import kfp
 import pytest
 from kfp import dsl
 
@@ -106,6 +107,34 @@ def test_images_that_nobody_can_pull_and_keys_are_refused(world: World) -> None:
     assert f"do not run Google Cloud Pipeline Components ({components})" in answer["error"]["message"]
     status, answer = world("POST", f"{world.parent}/pipelineJobs", body(world, network="projects/1/global/networks/n"))
     assert (status, answer["error"]["status"]) == (501, "UNIMPLEMENTED")
+
+
+def test_a_pipeline_that_another_version_of_kfp_compiled_runs(world: World) -> None:
+    """The compiler has its own version installed in each component's container."""
+
+    def pipeline() -> None:
+        say(text="of an older compiler")
+
+    spec = compiled(pipeline)
+    command = spec["deploymentSpec"]["executors"]["exec-say"]["container"]["command"]
+    assert f"'kfp=={kfp.__version__}'" in command[2]
+    command[2] = command[2].replace(f"'kfp=={kfp.__version__}'", "'kfp==2.4.0'")
+    done = run(world, pipeline, pipelineSpec=spec)
+    assert done.states == {"say": "SUCCEEDED"}, done.tasks["say"].get("error")
+
+
+@pytest.mark.parametrize("image", ["alpine", "ubuntu:22.04", "public.ecr.aws/docker/library/python:3.12"])
+def test_a_command_runs_in_the_image_of_a_plain_system(world: World, image: str) -> None:
+    @dsl.container_component
+    def hello() -> dsl.ContainerSpec:
+        return dsl.ContainerSpec(image=image, command=["echo"], args=["Hello"])
+
+    def pipeline() -> None:
+        hello()
+
+    done = run(world, pipeline)
+    assert done.states == {"hello": "SUCCEEDED"}
+    assert "Hello" in done.printed("hello")
 
 
 def test_a_package_that_is_not_here_fails_its_task_by_name(world: World) -> None:
