@@ -85,7 +85,8 @@ class Node:
     """A step. ``run`` does the work in a thread of its own and returns; an exception is a failure.
 
     ``after`` names the nodes that it depends on. A node that others are ``within`` runs before them, and goes on until
-    they have ended; it has failed if one of them has. It takes no part in what ``parallelism`` counts by then.
+    they have ended; it has failed if one of them has. It takes no part in what ``parallelism`` counts by then. Of the
+    nodes directly within it ``at_once`` run at the same time: the turns of a loop.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Node:
     within: str | None = None
     trigger: Trigger = "all_succeeded"
     retry: Retry | None = None
+    at_once: int | None = None
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,7 @@ class _Run:
     working: Attempt | None = None
     skip: bool = False
     inside: list[_Run] = field(default_factory=list)
+    busy: int = 0  # how many of those inside run
 
     @property
     def ended(self) -> bool:
@@ -170,6 +173,8 @@ class Dag:
         self._telling = threading.RLock()
         self._news: deque[NodeState] = deque()
         self._runs: dict[str, _Run] = {}
+        self._open: dict[str, _Run] = {}  # those that have not ended
+        self._failed = False
         self._started = False
         self._stop = threading.Event()
         self._ended = threading.Event()
@@ -196,8 +201,9 @@ class Dag:
             fresh = {node.name: _Run(node) for node in given}
             if len(fresh) < len(given) or not fresh.keys().isdisjoint(self._runs):
                 raise Invalid(f"Two steps of {self.name} have the same name.")
-            _check(self.name, {**self._runs, **fresh})
+            _check(self.name, self._runs.keys() | fresh.keys(), {**self._open, **fresh})
             self._runs |= fresh
+            self._open |= fresh
             for run in fresh.values():
                 if run.node.within is not None:
                     self._runs[run.node.within].inside.append(run)
@@ -254,9 +260,9 @@ class Dag:
             changed = self._started
             while changed:
                 changed = False
-                for run in self._runs.values():
-                    changed |= not run.ended and self._settle(run)
-            over = self._started and all(run.ended for run in self._runs.values())
+                for run in list(self._open.values()):
+                    changed |= self._settle(run)
+            over = self._started and not self._open
         self._tell()
         if over:
             self._end()
@@ -287,6 +293,8 @@ class Dag:
                 return "Skipped" if group.status == "Skipped" else "NotRun"
             if group.status == "Waiting" or group.working is not None:
                 return None
+            if group.node.at_once is not None and group.busy >= group.node.at_once:
+                return None
         if self._stop.is_set():
             return "NotRun"
         before = [self._runs[name].status for name in node.after]
@@ -298,8 +306,7 @@ class Dag:
             return "NotRun"
         if "Skipped" in before and (node.trigger == "all_succeeded" or "Succeeded" not in before):
             return "Skipped"
-        failed = any(each.status == "Failed" for each in self._runs.values())
-        return "NotRun" if failed and self._fail_fast else "Running"
+        return "NotRun" if self._failed and self._fail_fast else "Running"
 
     def _of_inside(self, run: _Run) -> Status:
         inside = {each.status for each in run.inside}
@@ -310,9 +317,12 @@ class Dag:
         return "Stopped" if inside & {"Stopped", "NotRun"} else "Succeeded"
 
     def _begin(self, run: _Run) -> bool:
-        working = sum(each.working is not None for each in self._runs.values())
-        if self._parallelism is not None and working >= self._parallelism:
-            return False
+        if self._parallelism is not None:
+            working = sum(each.working is not None for each in self._open.values())
+            if working >= self._parallelism:
+                return False
+        if run.node.within is not None:
+            self._runs[run.node.within].busy += 1
         run.status, run.started_at = "Running", self._clock.now()
         run.attempts, run.working = 1, Attempt(1)
         self._note(run)
@@ -362,8 +372,12 @@ class Dag:
 
     def _finish(self, run: _Run, status: Status) -> None:
         run.status = status
+        self._failed |= status == "Failed"
+        del self._open[run.node.name]
         if run.started_at is not None:
             run.ended_at = self._clock.now()
+            if run.node.within is not None:
+                self._runs[run.node.within].busy -= 1
         if status == "Succeeded":
             run.error, run.exception = "", None
         self._note(run)
@@ -382,7 +396,7 @@ class Dag:
 
     def _end(self) -> None:
         with self._telling, self._lock:
-            if self._ended.is_set() or not all(run.ended for run in self._runs.values()):
+            if self._ended.is_set() or self._open:
                 return
             self._ended.set()
             actions, self._when_ended = self._when_ended, []
@@ -390,13 +404,16 @@ class Dag:
             action(self)
 
 
-def _check(name: str, runs: dict[str, _Run]) -> None:
-    """Raises :class:`Invalid` where a node depends on one that is not there, or on itself."""
+def _check(name: str, known: Collection[str], runs: dict[str, _Run]) -> None:
+    """Raises :class:`Invalid` where a node depends on one that is not ``known``, or on itself.
+
+    ``runs`` are those that have not ended: one that has is part of no circle.
+    """
     graph: TopologicalSorter[tuple[str, str]] = TopologicalSorter()
     for run in runs.values():
         node = run.node
         for other in (*node.after, *([node.within] if node.within is not None else [])):
-            if other not in runs:
+            if other not in known:
                 raise Invalid(f"The step {node.name} of {name} depends on {other}, which there is not.")
         # A node that others are within begins before them and ends after them.
         graph.add((node.name, "ends"), (node.name, "begins"))

@@ -16,12 +16,13 @@ from labkit.cloud.gcp.polling import Watched
 from labkit.cloud.gcp.vertex_names import stamp, v1
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from labkit.cloud.engine.clock import Clock
     from labkit.cloud.gcp.pipeline_records import Records
 
-#: States of tasks after which those that need them run; SKIPPED is a task whose result was in the cache.
-DONE_WELL = ("SUCCEEDED", "SKIPPED")
-_ENDED = {*DONE_WELL, "FAILED", "CANCELLED", "NOT_TRIGGERED"}
+#: SKIPPED is a task whose result was in the cache.
+_ENDED = ("SUCCEEDED", "SKIPPED", "FAILED", "CANCELLED", "NOT_TRIGGERED")
 #: The state of a job is the word after this.
 _JOB = "PIPELINE_STATE_"
 _FAILED_PRECONDITION = CODES["FAILED_PRECONDITION"][0]
@@ -75,10 +76,10 @@ class Progress(Watched):
             self._news(self._clock.now())
             return identifier
 
-    def task(self, identifier: int, state: str, error: str = "") -> None:
-        """Gives a task another state, with the error that it ends with."""
+    def task(self, identifier: int, state: str, error: str = "", at: datetime | None = None) -> None:
+        """Gives a task another state, as of ``at`` or of now, with the error that it ends with."""
         with self._changed:
-            task, now = self._tasks[identifier], self._clock.now()
+            task, now = self._tasks[identifier], at or self._clock.now()
             task.state = v1.PipelineTaskDetail.State.Value(state)
             if state in ("RUNNING", "SKIPPED") and not task.HasField("start_time"):
                 stamp(task, start_time=now)

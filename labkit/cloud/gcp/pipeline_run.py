@@ -1,4 +1,4 @@
-"""A pipeline's run: its DAGs, one inside the other, each task as soon as what it waits for has ended.
+"""A pipeline's run: its DAGs, one inside the other, on the engine's graph of nodes.
 
 What becomes of a task - cached, not triggered, retried, failed - is as
 https://cloud.google.com/vertex-ai/docs/pipelines/run-pipeline and .../configure-failure-policy have it.
@@ -6,16 +6,17 @@ https://cloud.google.com/vertex-ai/docs/pipelines/run-pipeline and .../configure
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from labkit.cloud.engine.dags import Attempt, Dag, Done, Node, NodeState, Retry
 from labkit.cloud.gcp import pipeline_values
 from labkit.cloud.gcp.pipeline_conditions import ConditionError
-from labkit.cloud.gcp.pipeline_executors import Cancelled, Executors, TaskFailed
-from labkit.cloud.gcp.pipeline_progress import DONE_WELL, Progress
+from labkit.cloud.gcp.pipeline_executors import Executors
+from labkit.cloud.gcp.pipeline_part import Part, TaskFailed
+from labkit.cloud.gcp.pipeline_progress import Progress
 from labkit.cloud.gcp.pipeline_records import Records
-from labkit.cloud.gcp.pipeline_spec import Component, Pipeline, Task
+from labkit.cloud.gcp.pipeline_spec import Pipeline
 from labkit.cloud.gcp.pipeline_values import ValueProblem, Values
 from labkit.cloud.gcp.vertex_names import v1
 
@@ -23,28 +24,16 @@ if TYPE_CHECKING:
     from labkit.cloud.gcp.front import GcpCloud
     from labkit.cloud.gcp.projects import Project
 
-#: Loops have at most this many iterations, and runs this many tasks.
+#: Loops have at most this many iterations.
 MOST_ITERATIONS = 1000
-
-
-class _Dag:
-    """One DAG while it runs: its inputs, what its tasks made and how they ended."""
-
-    def __init__(self, component: Component, outer: Values, parent: int) -> None:
-        self.component, self.outer, self.parent = component, outer, parent
-        self.made: dict[str, Values] = {}
-        self.states: dict[str, str] = {}
-        self.errors: dict[str, str] = {}
-        self.changed = threading.Condition()
-
-    def ended(self, name: str, state: str, made: Values | None = None, error: str = "") -> None:
-        with self.changed:
-            self.states[name] = state
-            if made is not None:
-                self.made[name] = made
-            if error:
-                self.errors[name] = error
-            self.changed.notify_all()
+#: How a node of the graph has ended -> the state of its task, and of its execution.
+_ENDED = {
+    "Succeeded": ("SUCCEEDED", "COMPLETE"),
+    "Failed": ("FAILED", "FAILED"),
+    "Stopped": ("CANCELLED", "CANCELLED"),
+    "Skipped": ("NOT_TRIGGERED", "CANCELLED"),
+    "NotRun": ("NOT_TRIGGERED", "CANCELLED"),
+}
 
 
 class PipelineRun:
@@ -63,13 +52,19 @@ class PipelineRun:
         self.name: str = message.name
         self.id = self.name.rpartition("/")[2]
         self.pipeline = pipeline
-        self._given = given
         self._records = Records(cloud, project, location)
         self.progress = Progress(message, cloud.engine.clock)
-        self._executors = Executors(cloud, project, location, message, pipeline, root, self._records, self.progress)
+        self._executors = Executors(cloud, project, location, message, root, self._records, self.progress)
+        self._whole = Part(self.id, self.id, pipeline.root, values=given)
+        self._parts: dict[str, Part] = {}
         policy = v1.PipelineFailurePolicy.Name(message.runtime_config.failure_policy)
-        self._fails_fast = policy == "PIPELINE_FAILURE_POLICY_FAIL_FAST"
-        self._failed = self._cancelled = False
+        self._dag = Dag(
+            [self._node(self._whole)],
+            cloud.engine.clock,
+            name=f"pipeline {self.id}",
+            fail_fast=policy == "PIPELINE_FAILURE_POLICY_FAIL_FAST",
+            on_change=self._changed,
+        )
 
     # -- what the service asks ---------------------------------------------------------------------------------------
 
@@ -90,187 +85,142 @@ class PipelineRun:
         return self.progress.ended.wait(timeout)
 
     def when_ended(self, action: Callable[[], None]) -> None:
-        """Calls ``action`` once the run has ended, in a thread of its own."""
-
-        def wait() -> None:
-            self.progress.ended.wait()
-            action()
-
-        threading.Thread(target=wait, name=f"end-of-{self.id}", daemon=True).start()
+        """Calls ``action`` once the run has ended."""
+        self._dag.when_ended(lambda _: action())
 
     def start(self) -> None:
-        threading.Thread(target=self._run, name=f"pipeline-{self.id}", daemon=True).start()
+        self._dag.when_ended(self._end)
+        self._dag.start()
 
     def cancel(self) -> None:
         """Asks for the end: what runs is stopped, and nothing more is begun."""
-        self._cancelled = True
-        if not self.ended:
-            self.progress.enter("CANCELLING")
-        self._executors.cancel()
+        self.progress.enter("CANCELLING")
+        self._dag.stop()
 
     # -- the run -----------------------------------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        self._records.begin(self.pipeline.name, self.id, self._given.parameters)
+    def _node(self, part: Part) -> Node:
+        """A part as a node of the graph."""
+        self._parts[part.path] = part
+        if part.outer is None:
+            return Node(part.path, lambda _: self._begin(part))
+        part.outer.inside[part.key] = part
+        task = part.task
+        assert task is not None
+        if part.outer.loops:
+            return Node(part.path, lambda attempt: self._do(part, attempt), within=part.outer.path)
+        return Node(
+            part.path,
+            lambda attempt: self._do(part, attempt),
+            [f"{part.outer.path}/{name}" for name in task.upstream],
+            within=part.outer.path,
+            trigger="all_done" if task.runs_after_failure else "all_succeeded",
+            retry=Retry(lambda error, attempt: task.pause(attempt) if isinstance(error, TaskFailed) else None),
+            at_once=task.parallelism or None,
+        )
+
+    def _begin(self, whole: Part) -> None:
+        """Begins the run: its records, and the tasks that wait for no other."""
+        assert whole.values is not None
+        self._records.begin(self.pipeline.name, self.id, whole.values.parameters)
         self.progress.enter("RUNNING")
-        whole = self.progress.add(self.id, 0)
-        self.progress.task(whole, "RUNNING")
-        execution = self._records.begin_task(self.id, "system.DagExecution", self._given)
-        self.progress.executed(whole, execution.name)
-        dag = _Dag(self.pipeline.root, self._given, whole)
-        try:
-            self._drive(dag)
-            state, error = self._outcome(dag)
-        except Exception as failure:
-            # A defect of the kit's own: the run says so, and everybody who waits for it goes on.
-            state, error = (
-                "FAILED",
-                f"The local clouds could not run the pipeline ({type(failure).__name__}: {failure}).",
-            )
-        ended = {"FAILED": "FAILED", "CANCELLED": "CANCELLED"}.get(state, "COMPLETE")
-        self._records.end_task(execution, ended, pipeline_values.outputs(self.pipeline.root, dag.made.get))
-        self._records.end(ended)
-        self.progress.task(whole, state, error)
+        self._show(whole)
+        self._open(whole)
+
+    def _do(self, part: Part, attempt: Attempt) -> Done | None:
+        """Does a part, unless its condition says that it must not; returns when a container has ended."""
+        if attempt.number == 1:
+            self._show(part)
+            if part.values is None and not self._is_triggered(part):
+                return Done(skipped=True)
+        if part.loops or part.component.is_dag:
+            self._open(part)
+            return None
+        return self._executors.run(part, attempt)
+
+    def _show(self, part: Part) -> None:
+        """Adds the part's detail to the job, once its turn has come."""
+        part.detail = part.detail or self.progress.add(part.label, part.outer.detail if part.outer else 0)
+
+    def _is_triggered(self, part: Part) -> bool:
+        """Finds what goes into a task, and whether its condition holds."""
+        task, outer = part.task, part.outer
+        assert task is not None
+        assert outer is not None
+        assert outer.values is not None
+        part.values = pipeline_values.inputs(
+            task,
+            part.component,
+            outer.values,
+            outer.produced,
+            lambda name: self._final_status(outer.inside[name]),
+            self._executors.constants(part.label),
+        )
+        return task.condition is None or task.condition(part.values.parameters) is True
+
+    def _open(self, part: Part) -> None:
+        """Begins a DAG or a loop: what is inside of it runs from now on."""
+        assert part.values is not None
+        inside: list[Part] = []
+        if part.loops:
+            assert part.task is not None
+            items = pipeline_values.items(part.task, part.values)
+            if len(items) > MOST_ITERATIONS:
+                raise ValueProblem(
+                    f"The loop {part.label} has {len(items)} items; there may be at most {MOST_ITERATIONS}."
+                )
+            inside = [
+                Part(str(number), f"{part.label}-{number}", part.component, part, part.task, item)
+                for number, item in enumerate(items)
+            ]
+        else:
+            self._executors.record(part, "system.DagExecution")
+            inside = [
+                Part(task.name, task.label, self.pipeline.of(task), part, task, loops=task.iterator is not None)
+                for task in part.component.tasks.values()
+            ]
+        self.progress.task(part.detail, "RUNNING")
+        self._dag.add([self._node(each) for each in inside])
+
+    # -- how it ends -------------------------------------------------------------------------------------------------
+
+    def _changed(self, state: NodeState) -> None:
+        """Shows and records how a part has ended."""
+        if state.status not in _ENDED:
+            return
+        part = self._parts[state.name]
+        self._show(part)
+        shown, error = self._outcome(part)
+        if part.execution is not None:
+            recorded = "CACHED" if shown == "SKIPPED" else _ENDED[state.status][1]
+            self._records.end_task(part.execution, recorded, part.outputs())
+        self.progress.task(part.detail, shown, error, state.ended_at)
+
+    def _end(self, _: Dag) -> None:
+        """Ends the job as the whole of its tasks has."""
+        state, error = self._outcome(self._whole)
+        if state not in ("SUCCEEDED", "FAILED"):
+            state, error = "CANCELLED", "The pipeline job was cancelled."
+        if self._records.run is not None:
+            self._records.end({"SUCCEEDED": "COMPLETE"}.get(state, state))
         self.progress.enter(state, error)
 
-    def _outcome(self, dag: _Dag) -> tuple[str, str]:
-        """How a DAG whose tasks have ended has ended itself, and why."""
-        failed = [dag.component.tasks[name].label for name, state in dag.states.items() if state == "FAILED"]
-        if failed:
-            return "FAILED", f"The DAG failed because some tasks failed. The failed tasks are: [{', '.join(failed)}]."
-        if self._cancelled:
-            return "CANCELLED", "The pipeline job was cancelled."
-        return "SUCCEEDED", ""
+    def _outcome(self, part: Part) -> tuple[str, str]:
+        """The state in which a part's task has ended, and its error."""
+        state = self._dag.state(part.path)
+        if state.status != "Failed":
+            return "SKIPPED" if state.done and state.done.cached else _ENDED[state.status][0], ""
+        inside = (each for each in part.inside.values() if self._dag.state(each.path).status == "Failed")
+        if failed := ", ".join(each.label for each in inside):
+            return "FAILED", f"The DAG failed because some tasks failed. The failed tasks are: [{failed}]."
+        if isinstance(state.exception, TaskFailed | ValueProblem | ConditionError):
+            return "FAILED", str(state.exception)
+        return "FAILED", f"The local clouds could not run it ({state.error})."
 
-    def _drive(self, dag: _Dag) -> None:
-        """Starts each task when those before it have ended, until all have."""
-        waiting, running = dict(dag.component.tasks), set[str]()
-        while True:
-            with dag.changed:
-                running -= set(dag.states)
-                ready = [task for task in waiting.values() if task.upstream <= set(dag.states)]
-                if not ready and not waiting and not running:
-                    return
-                if not ready:
-                    dag.changed.wait()
-                    continue
-            for task in ready:
-                del waiting[task.name]
-                running.add(task.name)
-                threading.Thread(target=self._one, args=(dag, task), name=f"task-{task.name}", daemon=True).start()
-
-    def _one(self, dag: _Dag, task: Task) -> None:
-        """Brings one task to its end, whatever becomes of it."""
-        detail = self.progress.add(task.label, dag.parent)
-        try:
-            self._decide(dag, task, detail)
-        except (TaskFailed, ValueProblem, ConditionError) as failure:
-            self._fail(dag, task, detail, str(failure))
-        except Cancelled:
-            self.progress.task(detail, "CANCELLED")
-            dag.ended(task.name, "CANCELLED")
-        except Exception as defect:
-            self._fail(dag, task, detail, f"The local clouds could not run it ({type(defect).__name__}: {defect}).")
-
-    def _fail(self, dag: _Dag, task: Task, detail: int, why: str) -> None:
-        self._failed = True
-        self.progress.task(detail, "FAILED", why)
-        dag.ended(task.name, "FAILED", error=why)
-
-    def _decide(self, dag: _Dag, task: Task, detail: int) -> None:
-        """Runs a task, unless what came before it or its condition says that it must not."""
-        before = {dag.states[name] for name in task.upstream}
-        missing = not before <= set(DONE_WELL) or (self._failed and self._fails_fast)
-        if self._cancelled or (missing and not task.runs_after_failure):
-            self._not_triggered(dag, task, detail)
-            return
-        component = self.pipeline.of(task)
-        values = pipeline_values.inputs(
-            task,
-            component,
-            dag.outer,
-            dag.made.get,
-            lambda name: self._final_status(dag, name),
-            self._executors.constants(task),
-        )
-        if task.condition is not None and task.condition(values.parameters) is not True:
-            self._not_triggered(dag, task, detail)
-            return
-        if task.iterator is not None:
-            made = self._loop(task, component, values, detail)
-        elif component.is_dag:
-            made = self._nested(component, values, detail, task.label)
-        else:
-            made, cached = self._executors.run(task, component, values, detail)
-            self.progress.task(detail, "SKIPPED" if cached else "SUCCEEDED")
-            dag.ended(task.name, "SKIPPED" if cached else "SUCCEEDED", made)
-            return
-        self.progress.task(detail, "SUCCEEDED")
-        dag.ended(task.name, "SUCCEEDED", made)
-
-    def _not_triggered(self, dag: _Dag, task: Task, detail: int) -> None:
-        """Ends a task without running it; so a branch that is not taken stops what needs its outputs, and no more."""
-        self.progress.task(detail, "NOT_TRIGGERED")
-        dag.ended(task.name, "NOT_TRIGGERED")
-
-    def _nested(self, component: Component, values: Values, detail: int, label: str) -> Values:
-        """Runs a DAG inside another; raises where it fails."""
-        self.progress.task(detail, "RUNNING")
-        execution = self._records.begin_task(label, "system.DagExecution", values)
-        self.progress.executed(detail, execution.name)
-        inner = _Dag(component, values, detail)
-        self._drive(inner)
-        state, error = self._outcome(inner)
-        made = pipeline_values.outputs(component, inner.made.get)
-        self._records.end_task(execution, "COMPLETE" if state == "SUCCEEDED" else state, made)
-        if state == "FAILED":
-            raise TaskFailed(error)
-        if state == "CANCELLED":
-            raise Cancelled
-        return made
-
-    def _loop(self, task: Task, component: Component, values: Values, detail: int) -> Values:
-        """Runs a DAG once for each item, as many at a time as the loop allows; raises where one of them fails."""
-        given = pipeline_values.items(task, values)
-        if len(given) > MOST_ITERATIONS:
-            raise TaskFailed(f"The loop {task.label} has {len(given)} items; there may be {MOST_ITERATIONS}.")
-        self.progress.task(detail, "RUNNING")
-        places = threading.Semaphore(task.parallelism or len(given) or 1)
-        made: dict[int, Values] = {}
-        failures: dict[int, Exception] = {}
-
-        def iterate(number: int, item: Values) -> None:
-            inner = self.progress.add(f"{task.label}-{number}", detail)
-            with places:
-                try:
-                    if self._cancelled:
-                        raise Cancelled
-                    made[number] = self._nested(component, item, inner, f"{task.label}-{number}")
-                    self.progress.task(inner, "SUCCEEDED")
-                except Exception as failure:
-                    failures[number] = failure
-                    if isinstance(failure, Cancelled):
-                        self.progress.task(inner, "CANCELLED")
-                    else:
-                        self.progress.task(inner, "FAILED", str(failure))
-
-        threads = [threading.Thread(target=iterate, args=each, daemon=True) for each in enumerate(given)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        if any(isinstance(each, Cancelled) for each in failures.values()):
-            raise Cancelled
-        if failures:
-            names = ", ".join(f"{task.label}-{number}" for number in sorted(failures))
-            raise TaskFailed(f"The DAG failed because some tasks failed. The failed tasks are: [{names}].")
-        return pipeline_values.collected(component, [made[number] for number in range(len(given))])
-
-    def _final_status(self, dag: _Dag, name: str) -> dict[str, Any]:
+    def _final_status(self, part: Part) -> dict[str, Any]:
         """What an exit task is told of the task before it: ``PipelineTaskFinalStatus``."""
-        with dag.changed:
-            state, error = dag.states[name], dag.errors.get(name, "")
-        told: dict[str, Any] = {"state": state, "pipelineJobResourceName": self.name, "pipelineTaskName": name}
+        state, error = self._outcome(part)
+        told: dict[str, Any] = {"state": state, "pipelineJobResourceName": self.name, "pipelineTaskName": part.key}
         if error:
             told["error"] = {"code": 9, "message": error}
         return told

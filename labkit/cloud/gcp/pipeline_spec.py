@@ -115,6 +115,17 @@ class Task:
     def caches(self) -> bool:
         return bool(self.spec.get("cachingOptions", {}).get("enableCache", False))
 
+    def pause(self, attempt: int) -> float | None:
+        """Seconds until the task is tried again after it failed in this attempt, from 1; None for never."""
+        policy: Mapping[str, Any] = self.spec.get("retryPolicy", {})
+        if attempt > int(policy.get("maxRetryCount", 0)):
+            return None
+        first, longest = (
+            float(str(policy.get(name, default)).removesuffix("s") or 0)
+            for name, default in (("backoffDuration", "0s"), ("backoffMaxDuration", "3600s"))
+        )
+        return float(min(first * float(policy.get("backoffFactor", 2.0)) ** (attempt - 1), longest))
+
     @property
     def iterator(self) -> tuple[str, Mapping[str, Any]] | None:
         """("parameter" or "artifact", what is iterated over), for a loop."""

@@ -12,6 +12,7 @@ from labkit.cloud.engine import dags
 from labkit.cloud.engine.clock import Clock
 from labkit.cloud.engine.dags import Attempt, Dag, Done, Node, NodeState, Retry
 from labkit.cloud.engine.errors import Conflict, Invalid, NotFound, Throttled
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ class Graph:
 
     def run(self, **options) -> Dag:
         dag = self.start(**options)
-        assert dag.wait(10), dag.states()
+        assert dag.wait(60), dag.states()
         return dag
 
 
@@ -87,7 +88,7 @@ def test_independent_steps_run_at_once_and_no_more_than_may(graph):
         with lock:
             running[0] += 1
             most[0] = max(most[0], running[0])
-        meeting.wait(5)
+        meeting.wait(60)
         with lock:
             running[0] -= 1
 
@@ -150,15 +151,15 @@ def test_what_depends_on_a_failed_step_does_not_run_and_the_rest_does(graph):
 def test_failing_fast_starts_nothing_else_but_exit_handlers(graph):
     failed, go = threading.Event(), threading.Event()
     graph.node("train", run=fails)
-    graph.node("slow", run=lambda _: go.wait(5) and None)
+    graph.node("slow", run=lambda _: go.wait(60) and None)
     graph.node("after slow", "slow")
     graph.node("exit", "train", "after slow", trigger="all_done")
     dag = Dag(
         graph.nodes, graph.clock, fail_fast=True, on_change=lambda change: change.status == "Failed" and failed.set()
     ).start()
-    assert failed.wait(5)
+    assert failed.wait(60)
     go.set()
-    assert dag.wait(10)
+    assert dag.wait(60)
     assert statuses(dag) == {"train": "Failed", "slow": "Succeeded", "after slow": "NotRun", "exit": "Succeeded"}
 
 
@@ -200,34 +201,34 @@ def test_stopping_reaches_the_steps_that_work_and_starts_no_other(graph):
     def work(attempt: Attempt) -> None:
         attempt.on_stop(stopped.set)
         working.set()
-        assert stopped.wait(5)
+        assert stopped.wait(60)
         raise RuntimeError("the job was stopped")
 
     graph.node("train", run=work, retry=Retry(lambda *_: 0.0))
-    graph.node("quick", run=lambda _: stopped.wait(5) and None)
+    graph.node("quick", run=lambda _: stopped.wait(60) and None)
     graph.node("next", "train")
     graph.node("exit", "next", trigger="all_done")
     dag = graph.start()
-    assert working.wait(5)
+    assert working.wait(60)
     dag.stop()
-    assert dag.wait(10)
+    assert dag.wait(60)
     assert statuses(dag) == {"train": "Stopped", "quick": "Succeeded", "next": "NotRun", "exit": "NotRun"}
     assert (dag.status, dag.state("train").attempts) == ("Stopped", 1)
 
 
 def test_stopping_ends_a_wait_between_attempts(graph, monkeypatch):
-    monkeypatch.setattr(dags, "LONGEST_WAIT", 60.0)
+    monkeypatch.setattr(dags, "LONGEST_WAIT", 600.0)
     waiting = threading.Event()
 
     def again(*_: object) -> float:
         waiting.set()
-        return 60.0
+        return 600.0
 
     graph.node("flaky", run=fails, retry=Retry(again))
     dag = graph.start()
-    assert waiting.wait(5)
+    assert waiting.wait(60)
     dag.stop()
-    assert dag.wait(5)
+    assert dag.wait(60)
     assert dag.status == "Stopped"
 
 
@@ -253,10 +254,31 @@ def test_a_loop_adds_its_turns_and_ends_after_them(graph, clock):
     graph.node("after", "loop")
     dag = Dag(graph.nodes, clock, parallelism=1)
     dag.start()
-    assert dag.wait(10)
+    assert dag.wait(60)
     assert graph.ran == ["loop", "turn 0", "turn 1", "turn 2", "sum", "after"]
     assert set(statuses(dag).values()) == {"Succeeded"}
     assert dag.state("loop").ended_at >= dag.state("sum").ended_at
+
+
+def test_as_many_turns_of_a_loop_run_as_it_allows_each_to_the_end_of_what_is_within_it(graph, clock):
+    dag: Dag
+    open_turns: set[int] = set()
+    most = []
+
+    def begin(number: int) -> None:
+        open_turns.add(number)
+        most.append(len(open_turns))
+        dag.add([Node(f"work {number}", lambda _: open_turns.remove(number), within=f"turn {number}")])
+
+    def loop(_: Attempt) -> None:
+        dag.add([Node(f"turn {n}", lambda _, n=n: begin(n), within="loop") for n in range(6)])
+
+    dag = Dag([Node("loop", loop, at_once=2)], clock)
+    dag.start()
+    assert dag.wait(20)
+    assert dag.status == "Succeeded"
+    assert len(most) == 6
+    assert max(most) <= 2
 
 
 def test_a_node_fails_and_is_skipped_with_what_is_within_it(graph):
@@ -313,19 +335,21 @@ def test_a_condition_that_names_no_step_has_failed(graph):
 def test_a_listener_that_fails_keeps_nothing_from_running(graph, clock, capsys):
     graph.node("a")
     dag = Dag(graph.nodes, clock, on_change=lambda _: 1 / 0).start()
-    assert dag.wait(10)
+    assert dag.wait(60)
     assert dag.status == "Succeeded"
     assert "ZeroDivisionError" in capsys.readouterr().err
 
 
 def test_the_end_is_told_and_the_clock_waits_for_it(graph, clock):
     go, ends = threading.Event(), []
-    graph.node("a", run=lambda _: go.wait(5) and None)
+    graph.node("a", run=lambda _: go.wait(60) and None)
     dag = graph.start()
     dag.when_ended(lambda dag: ends.append(dag.status))
     clock.after(timedelta(seconds=30), go.set, "release")
     clock.after(timedelta(minutes=1), lambda: dag, "run")
     assert [firing.error for firing in clock.advance(timedelta(hours=1))] == ["", ""]
+    # The clock goes on when the run has ended; who is told of the end is told beside it.
+    eventually(lambda: ends)
     assert ends == ["Succeeded"]
     dag.when_ended(lambda dag: ends.append("late"))
     assert ends[-1] == "late"
@@ -341,5 +365,5 @@ def test_a_large_graph_leaves_no_thread(graph):
     assert len(graph.ran) == 202
     for thread in threading.enumerate():
         if thread.name.startswith("large"):
-            thread.join(5)
+            thread.join(60)
             assert not thread.is_alive()
