@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 
 from labkit.cloud import client, state
 from labkit.cloud.state import Lab, checkout
+from tests.waiting import eventually
 
 LABKIT = [sys.executable, "-m", "labkit"]
 
@@ -29,7 +29,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
 
 def labkit(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
     command = [*LABKIT, *arguments]
-    return subprocess.run(command, cwd=checkout(), capture_output=True, text=True, timeout=60, **options)  # type: ignore[call-overload, no-any-return]
+    return subprocess.run(command, cwd=checkout(), capture_output=True, text=True, timeout=1000, **options)  # type: ignore[call-overload, no-any-return]
 
 
 @pytest.mark.parametrize("fresh", [[], ["--fresh"]], ids=["shared", "fresh"])
@@ -109,16 +109,14 @@ def test_fresh_clouds_end_with_a_killed_exec(lab: Lab) -> None:
         assert process.stdout is not None
         folder = Path(process.stdout.readline().strip())
         # The shell says its line before it has become the sleeper.
-        deadline = time.monotonic() + 20
-        while not (sleepers := sleepers_below(process.pid)):
-            assert time.monotonic() < deadline
+        sleepers = eventually(lambda: sleepers_below(process.pid), despite=psutil.NoSuchProcess)
         below = psutil.Process(process.pid).children(recursive=True)
         process.kill()
         for sleeper in sleepers:
             sleeper.kill()
     servers = [each for each in below if each not in sleepers]
     assert servers
-    psutil.wait_procs(servers, timeout=20)
+    psutil.wait_procs(servers, timeout=100)
     assert not [each for each in servers if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
     assert not folder.exists()
 

@@ -24,6 +24,8 @@ from labkit.cloud.engine.replica import LARGEST_FRAME, pack, unpack
 
 #: Seconds between two looks at how much memory a running instance uses.
 LOOK_EVERY = 0.1
+#: Seconds in which the exit code of an instance that has left the conversation must have come.
+EXIT = 10.0
 #: Seconds after which an instance that nothing asked is ended, at the next event of its function.
 KEPT_WARM = 600.0
 
@@ -211,7 +213,7 @@ class Function:
         if ending is None and head.get("ready"):
             return instance
         self._launcher.catch_up()
-        code = process.wait(1.0) if ending == "exited" else None
+        code = process.wait(EXIT) if ending == "exited" else None
         self._end(instance)
         if ending is None:
             ending = "init_failed"
@@ -229,7 +231,7 @@ class Function:
         if ending is None:
             ending = "succeeded" if answer.get("succeeded") else "failed"
             self._look(instance, alone=True)
-        code = instance.process.wait(1.0) if ending == "exited" else None
+        code = instance.process.wait(EXIT) if ending == "exited" else None
         return Outcome(ending, instance.id, content, seconds, instance.init_seconds, instance.memory_mb, code)
 
     def _await(self, instance: Instance, deadline: float) -> tuple[Ending | None, dict[str, Any], bytes]:

@@ -265,7 +265,7 @@ class Jobs:
         for job in running:
             job.stop(grace=0)
         for job in running:
-            job.wait(5.0)
+            job.wait(20.0)
 
     def close(self) -> None:
         """As :meth:`clear`; and no job can be started any more."""

@@ -193,7 +193,7 @@ class Launcher:
         with self._lock:
             self._catching_up.append(done)
         os.write(self._wake_write, b"\0")
-        done.wait(1.0)
+        done.wait(10.0)
 
     def close(self) -> None:
         """Kills whatever still runs and waits until it is gone."""

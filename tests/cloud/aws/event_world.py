@@ -76,7 +76,7 @@ class EventWorld:
             "Role": role,
             "Handler": "app.handler",
             "Code": {"ZipFile": archive(code)},
-            "Timeout": 20,
+            "Timeout": 60,
             **changes,
         }
         return str(self.client("lambda").create_function(**given)["FunctionArn"])

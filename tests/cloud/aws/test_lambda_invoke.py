@@ -53,7 +53,7 @@ def test_a_function_runs(events: EventWorld) -> None:
     assert told["name"] == f"{events.name}-fn"
     assert told["arn"] == function
     assert told["id"] == answer["ResponseMetadata"]["RequestId"]
-    assert 15_000 < told["left"] <= 20_000
+    assert 30_000 < told["left"] <= 60_000
     assert (told["region"], told["mine"], told["version"], told["key"]) == ("us-east-1", "yes", "$LATEST", None)
     assert told["folder"]
     tail = b64decode(answer["LogResult"]).decode()
@@ -120,11 +120,11 @@ FAULTS = {
         },
     ),
     "slow": (
-        "import time\ndef handler(event, context): time.sleep(60)",
+        "import time\ndef handler(event, context): time.sleep(600)",
         {"errorMessage": "RequestId: {id} Error: Task timed out after 1.00 seconds", "errorType": "Sandbox.Timedout"},
     ),
     "greedy": (
-        "import os, time\ndef handler(event, context):\n    kept = os.urandom(300 * 1024**2)\n    time.sleep(60)",
+        "import os, time\ndef handler(event, context):\n    kept = os.urandom(300 * 1024**2)\n    time.sleep(600)",
         {
             "errorMessage": "RequestId: {id} Error: Runtime exited with error: signal: killed",
             "errorType": "Runtime.OutOfMemory",
@@ -136,7 +136,7 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_how_a_function_breaks(events: EventWorld, fault: str) -> None:
     code, wanted = FAULTS[fault]
-    function = events.function(code, Timeout=1 if fault == "slow" else 20)
+    function = events.function(code, Timeout=1 if fault == "slow" else 60)
     answer = invoke(events, function)
     assert (answer["StatusCode"], answer["FunctionError"]) == (200, "Unhandled")
     told = json.loads(answer["Payload"])
@@ -206,7 +206,7 @@ def test_metrics(events: EventWorld, engine: Engine, client: Callable[[str], Any
         invoke(events, function, {"by": by})
     now = engine.clock.now()
     for metric, total in (("Invocations", 3), ("Errors", 1), ("Throttles", 0)):
-        (point,) = client("cloudwatch").get_metric_statistics(
+        points = client("cloudwatch").get_metric_statistics(
             Namespace="AWS/Lambda",
             MetricName=metric,
             Dimensions=[{"Name": "FunctionName", "Value": f"{events.name}-fn"}],
@@ -215,7 +215,7 @@ def test_metrics(events: EventWorld, engine: Engine, client: Callable[[str], Any
             Period=7200,
             Statistics=["Sum"],
         )["Datapoints"]
-        assert point["Sum"] == total
+        assert sum(point["Sum"] for point in points) == total
 
 
 def test_a_client_context(events: EventWorld) -> None:

@@ -202,10 +202,10 @@ def test_a_stopped_execution(pipelines: Pipelines, engine: Engine) -> None:
     forget = engine.events.listen(
         lambda event: started.set() if event.detail.get("currentStepStatus") == "Executing" else None
     )
-    long = step("Long", "Processing", pipelines.processing("import time; time.sleep(60)"))
+    long = step("Long", "Processing", pipelines.processing("import time; time.sleep(600)"))
     pipeline = pipelines.pipeline("stopped", [long, mark(pipelines, "Next", DependsOn=["Long"])])
     execution = pipelines.start(pipeline)
-    assert started.wait(30)
+    assert started.wait(60)
     forget()
     pipelines.sm.stop_pipeline_execution(PipelineExecutionArn=execution, ClientRequestToken="t" * 32)
     assert pipelines.settled(execution)["PipelineExecutionStatus"] == "Stopped"

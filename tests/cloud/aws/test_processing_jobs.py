@@ -54,7 +54,7 @@ def test_a_job_that_fails(pipelines: Pipelines) -> None:
 
 
 def test_a_job_that_takes_too_long(pipelines: Pipelines) -> None:
-    request = pipelines.processing("import time; time.sleep(60)", StoppingCondition={"MaxRuntimeInSeconds": 1})
+    request = pipelines.processing("import time; time.sleep(600)", StoppingCondition={"MaxRuntimeInSeconds": 1})
     assert pipelines.process("slow", request)["ProcessingJobStatus"] == "Stopped"
 
 
@@ -89,7 +89,7 @@ def test_what_is_refused(pipelines: Pipelines, source: dict[str, Any], code: str
 
 
 def test_a_stopped_job_and_a_missing_one(pipelines: Pipelines) -> None:
-    request = pipelines.processing("import time; time.sleep(60)")
+    request = pipelines.processing("import time; time.sleep(600)")
     name = pipelines.name("stopped")
     pipelines.sm.create_processing_job(ProcessingJobName=name, **request)
     pipelines.sm.stop_processing_job(ProcessingJobName=name)

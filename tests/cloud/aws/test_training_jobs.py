@@ -14,8 +14,10 @@ import pytest
 
 from labkit.cloud.aws import AwsCloud
 from labkit.cloud.engine import Engine
+from labkit.cloud.engine.jobs import Job
 from tests.cloud.aws import in_process
 from tests.cloud.aws.pipeline_world import Pipelines, channel
+from tests.waiting import eventually
 
 SCOPE = "aws:123456789012:us-east-1"
 REPORT = """
@@ -149,9 +151,17 @@ def test_an_image_that_is_not_there(pipelines: Pipelines) -> None:
     assert reason.startswith("ClientError: Cannot pull algorithm container. The image '763104351884")
 
 
-def test_a_job_that_takes_too_long(pipelines: Pipelines) -> None:
-    script = "import time\nopen('/opt/ml/model/part','w').write('half')\ntime.sleep(60)"
-    job = pipelines.train("slow", pipelines.training(script, StoppingCondition={"MaxRuntimeInSeconds": 1}))
+def test_a_job_that_takes_too_long(pipelines: Pipelines, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    timers: list[tuple[float, Callable[[], None]]] = []
+    monkeypatch.setattr(Job, "_in", lambda _, seconds, action: timers.append((seconds, action)))
+    script = "import time\nopen('/opt/ml/model/part','w').write('half')\nprint('half done')\ntime.sleep(600)"
+    request = pipelines.training(script, StoppingCondition={"MaxRuntimeInSeconds": 1})
+    running(pipelines, "slow", request, engine, "half done")
+    seconds, end = eventually(lambda: timers)[0]
+    assert seconds == 1
+    end()
+    name = pipelines.name("slow")
+    job = pipelines.ended(lambda: pipelines.sm.describe_training_job(TrainingJobName=name), "TrainingJobStatus")
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
     assert files(pipelines, job["ModelArtifacts"]["S3ModelArtifacts"]) == {"part": b"half"}
 
@@ -169,13 +179,13 @@ def running(pipelines: Pipelines, name: str, request: dict[str, Any], engine: En
     engine.logs.write = watch  # type: ignore[method-assign]
     try:
         pipelines.sm.create_training_job(TrainingJobName=pipelines.name(name), **request)
-        assert seen.wait(30)
+        assert seen.wait(60)
     finally:
         engine.logs.write = write  # type: ignore[method-assign]
 
 
 def test_a_stopped_job_keeps_its_model(pipelines: Pipelines, engine: Engine) -> None:
-    script = "import time\nopen('/opt/ml/model/m','w').write('1')\nprint('going')\ntime.sleep(60)"
+    script = "import time\nopen('/opt/ml/model/m','w').write('1')\nprint('going')\ntime.sleep(600)"
     running(pipelines, "stopped", pipelines.training(script), engine, "going")
     name = pipelines.name("stopped")
     status, code, said = in_process.error(pipelines.sm.delete_training_job, TrainingJobName=name)
@@ -213,7 +223,7 @@ for step in range(done + 1, 4):
     print("step", step)
     if step == 2 and done == 0:
         print("waiting")
-        time.sleep(60)
+        time.sleep(600)
 open("/opt/ml/model/from", "w").write(str(done))
 """
 
@@ -222,7 +232,7 @@ def test_spot_training_goes_on_from_its_checkpoint(pipelines: Pipelines, engine:
     request = pipelines.training(
         SPOT,
         EnableManagedSpotTraining=True,
-        StoppingCondition={"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 120},
+        StoppingCondition={"MaxRuntimeInSeconds": 600, "MaxWaitTimeInSeconds": 1200},
         CheckpointConfig={"S3Uri": f"s3://{pipelines.bucket}/checkpoints"},
     )
     running(pipelines, "spot", request, engine, "waiting")

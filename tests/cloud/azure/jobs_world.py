@@ -91,7 +91,7 @@ class Jobs:
 
     def ended(self, run: Run, status: str = "Completed") -> Run:
         """The run, once it has ended as it should."""
-        assert run.wait(60), run.status
+        assert run.wait(120), run.status
         assert run.status == status, (run.status, run.error, [(each.node, each.error) for each in self.below(run)])
         return run
 

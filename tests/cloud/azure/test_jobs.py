@@ -204,7 +204,7 @@ def test_a_curated_environment(jobs: Jobs) -> None:
 
 def test_a_job_that_is_canceled(jobs: Jobs) -> None:
     run = jobs.command("echo started; sleep 600; echo never")
-    eventually(lambda: run.status == "Running", 20)
+    eventually(lambda: run.status == "Running")
     status, _, headers = jobs.rest("POST", f"{jobs.rest.workspace}/jobs/{run.name}/cancel")
     assert status == 202
     jobs.ended(run, "Canceled")
@@ -302,7 +302,7 @@ def test_a_cluster_has_as_many_nodes_as_jobs_need(jobs: Jobs, tmp_path: Path) ->
     gate = tmp_path / "gate"
     wait = f"while [ ! -e {gate} ]; do sleep 0.02; done"
     first, second = (jobs.command(wait, computeId=path) for _ in range(2))
-    eventually(lambda: {first.status, second.status} == {"Running", "Queued"}, 20)
+    eventually(lambda: {first.status, second.status} == {"Running", "Queued"})
 
     def nodes() -> dict[str, int]:
         counts: dict[str, int] = jobs.rest("GET", path)[1]["properties"]["properties"]["nodeStateCounts"]
@@ -340,7 +340,8 @@ def test_a_low_priority_node_is_taken_away_and_the_job_runs_again(own_jobs: Jobs
         if [ $n -ge 1 ]; then exit 0; fi; sleep 600
     """
     run = own_jobs.command(script, computeId=path, outputs={"o": {"jobOutputType": "uri_folder"}})
-    eventually(lambda: (marks / "0").exists(), 20)
+    eventually(lambda: (marks / "0").exists())
+    eventually(lambda: own_jobs.cloud.engine.clock._due)
     own_jobs.cloud.engine.clock.advance(timedelta(days=7))
     own_jobs.ended(run)
     assert len(run.warnings) >= 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def make(launcher: Launcher, tmp_path: Path, lines: list[str]) -> Iterator[Make]
     folder.mkdir()
 
     def make(fail: str = "", **changes: Any) -> Function:
-        given: dict[str, Any] = {"timeout": 10.0, "memory_mb": 512, "most": 2, **changes}
+        given: dict[str, Any] = {"timeout": 60.0, "memory_mb": 512, "most": 2, **changes}
         spec = FunctionSpec(
             name="f",
             adapter="tests.cloud.engine.fake_functions:Adapter",
@@ -102,6 +103,7 @@ def test_what_ends_an_instance(make: Make, what: str, changes: dict[str, Any], e
     function = make(**changes)
     outcome = function.invoke({"do": what}, b"")
     assert (outcome.ending, outcome.exit_code, outcome.body) == (ending, code, b"")
+    function.spec = replace(function.spec, timeout=60.0)
     after = function.invoke({}, b"x")
     assert (after.ending, after.body) == ("succeeded", b"x 1 me code")
     assert after.instance != outcome.instance

@@ -59,7 +59,7 @@ class Run:
         self.spoke.set()
 
     def ended(self) -> Job:
-        assert self.job.wait(60), "the job has not ended"
+        assert self.job.wait(120), "the job has not ended"
         return self.job
 
     @property
@@ -145,8 +145,8 @@ def test_the_last_lines_are_kept(run):
 
 
 def test_output_arrives_while_the_job_runs(run, tmp_path):
-    ran = run("python", "-c", "print('begun'); import time; time.sleep(60)")
-    assert ran.spoke.wait(10)
+    ran = run("python", "-c", "print('begun'); import time; time.sleep(600)")
+    assert ran.spoke.wait(60)
     assert ran.job.state == "Running"
     ran.job.stop()
     assert ran.ended().state == "Stopped"
@@ -155,13 +155,13 @@ def test_output_arrives_while_the_job_runs(run, tmp_path):
 def test_stopping_asks_first_and_reaches_the_group(run):
     program = (
         "import os, signal, subprocess, sys, time\n"
-        "child = subprocess.Popen(['sleep', '60'])\n"
+        "child = subprocess.Popen(['sleep', '600'])\n"
         # Written without print: the signal may come while the line before is still being flushed.
-        "def end(*_):\n    os.write(1, f'asked {child.wait(5)}\\n'.encode())\n    sys.exit(0)\n"
-        "signal.signal(signal.SIGTERM, end)\nprint('ready')\ntime.sleep(60)\n"
+        "def end(*_):\n    os.write(1, f'asked {child.wait(60)}\\n'.encode())\n    sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, end)\nprint('ready')\ntime.sleep(600)\n"
     )
-    ran = run("python", "-c", program, stop_grace=10.0)
-    assert ran.spoke.wait(10)
+    ran = run("python", "-c", program, stop_grace=120.0)
+    assert ran.spoke.wait(60)
     ran.job.stop()
     job = ran.ended()
     assert ran.lines == ["ready", f"asked -{int(signal.SIGTERM)}"]
@@ -171,10 +171,10 @@ def test_stopping_asks_first_and_reaches_the_group(run):
 def test_a_job_that_does_not_listen_is_killed_with_everything_it_started(run):
     program = (
         "import signal, subprocess, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-        "print(subprocess.Popen(['sleep', '60'], start_new_session=True).pid)\ntime.sleep(60)\n"
+        "print(subprocess.Popen(['sleep', '600'], start_new_session=True).pid)\ntime.sleep(600)\n"
     )
     ran = run("python", "-c", program, stop_grace=0.2)
-    assert ran.spoke.wait(10)
+    assert ran.spoke.wait(60)
     ran.job.stop()
     job = ran.ended()
     assert (job.state, job.exit_code) == ("Stopped", 137)
@@ -182,10 +182,10 @@ def test_a_job_that_does_not_listen_is_killed_with_everything_it_started(run):
 
 
 def test_a_time_out_ends_a_job(run):
-    job = run("bash", "-c", "sleep 60", timeout=0.2).ended()
+    job = run("bash", "-c", "sleep 600", timeout=0.2).ended()
     assert job.state == "TimedOut"
     assert job.reason == "It ran longer than the 0.2 s that it may take, and was stopped."
-    assert job.seconds < 10
+    assert 0.2 <= job.seconds < 600
 
 
 def test_a_job_that_has_ended_stays_as_it_ended(run):
@@ -202,13 +202,13 @@ def test_who_waits_for_the_end_is_called_in_a_thread_of_its_own(run, jobs):
     def at_end(job: Job) -> None:
         # Starting and waiting for another job needs the launcher's thread.
         other = jobs.start(JobSpec("next", ["true"], {}, job.spec.folder, lambda _: None))
-        assert other.wait(10)
+        assert other.wait(60)
         called.append((job.state, other.state))
         done.set()
 
     ran = run("true")
     ran.job.when_ended(at_end)
-    assert done.wait(10)
+    assert done.wait(60)
     assert called == [("Succeeded", "Succeeded")]
     late: list[Job] = []
     ran.job.when_ended(late.append)
@@ -242,7 +242,7 @@ def test_what_cannot_start_is_refused(run, tmp_path):
 
 
 def test_closing_ends_every_job_and_refuses_others(run, jobs):
-    ran = run("sleep", "60")
+    ran = run("sleep", "600")
     jobs.close()
     assert ran.job.state == "Stopped"
     assert gone(ran.job.pid)
@@ -252,7 +252,7 @@ def test_closing_ends_every_job_and_refuses_others(run, jobs):
 
 
 def test_clearing_ends_every_job_and_allows_others(run, jobs):
-    ran = run("sleep", "60")
+    ran = run("sleep", "600")
     jobs.clear()
     assert ran.job.state == "Stopped"
     assert run("true").ended().state == "Succeeded"
@@ -269,7 +269,7 @@ def test_no_thread_is_left(run):
     run("true", timeout=60.0).ended()
     for thread in threading.enumerate():
         if "step" in thread.name:
-            thread.join(5)
+            thread.join(60)
             assert not thread.is_alive(), thread.name
 
 
@@ -395,7 +395,7 @@ except Unsupported as refused:
 print(jobs.refuses_mounts())
 print(jobs.running())
 job = jobs.start(JobSpec("step", ["true"], {}, here, print))
-job.wait(10)
+job.wait(60)
 print(job.state)
 launcher.close()
 """

@@ -43,7 +43,7 @@ class TestWrite:
         logs.write(SCOPE, GROUP, "s", "now")
         (event,) = logs.read(SCOPE, GROUP)
         assert event.timestamp == event.ingested
-        assert abs(event.timestamp - clock.time() * 1000) < 1000
+        assert abs(event.timestamp - clock.time() * 1000) < 60_000
         (stream,) = logs.streams(SCOPE, GROUP)
         assert stream.created <= event.timestamp == stream.first == stream.last == stream.last_ingested
 
@@ -51,7 +51,7 @@ class TestWrite:
         logs.write(SCOPE, GROUP, "s", "late", at=NOON)
         (event,) = logs.read(SCOPE, GROUP)
         assert event.timestamp == milliseconds(NOON)
-        assert abs(event.ingested - clock.time() * 1000) < 1000
+        assert abs(event.ingested - clock.time() * 1000) < 60_000
 
     def test_every_millisecond_is_exact(self) -> None:
         for number in range(1000):

@@ -232,7 +232,7 @@ class TestList:
     def test_latest_is_when_it_was_put_not_what_for(self, metrics: Metrics, clock: Clock) -> None:
         metrics.put(SCOPE, *LATENCY, BLUE, 1.0, at=noon(clock))
         (metric,) = metrics.list(SCOPE)
-        assert abs(metric.latest - clock.now()) < timedelta(seconds=1)
+        assert abs(metric.latest - clock.now()) < MINUTE
 
     def test_clear_forgets(self, metrics: Metrics, clock: Clock) -> None:
         metrics.put(SCOPE, *LATENCY, BLUE, 1.0)
@@ -287,4 +287,4 @@ class TestBounds:
         for thread in threads:
             thread.join()
         points = latency(metrics, start, clock.now() + MINUTE, 3600, "SampleCount")
-        assert [point.values["SampleCount"] for point in points] == [4_000.0]
+        assert sum(point.values["SampleCount"] for point in points) == 4_000.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
@@ -14,7 +15,11 @@ from labkit.cloud.engine.schedules import Schedule
 
 
 @pytest.fixture
-def clock():
+def clock(monkeypatch):
+    """A clock that begins on the same day of the year and at half past an hour, whenever the tests run."""
+    machine = time.time_ns
+    ahead = int(datetime(2026, 11, 24, 12, 30, tzinfo=UTC).timestamp()) * 10**9 - machine()
+    monkeypatch.setattr(time, "time_ns", lambda: machine() + ahead)
     clock = Clock()
     yield clock
     clock.close()
@@ -53,7 +58,7 @@ def test_disabling_stops_it_and_nothing_is_made_up_for(clock, fired):
     monthly = schedule(clock, fired, expression=Cron("0 9 1 * *"))
     clock.advance(timedelta(days=92))
     before = len(fired)
-    assert before in (3, 4)
+    assert before == 3
     monthly.disable()
     assert (monthly.enabled, monthly.next_at) == (False, None)
     clock.advance(timedelta(days=92))

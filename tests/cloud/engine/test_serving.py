@@ -106,7 +106,8 @@ def test_a_model_that_does_not_load_changes_nothing(endpoint, tmp_path, fail, sa
     with pytest.raises(StartFailed, match=says) as caught:
         endpoint.deploy([spec(tmp_path, "green", fail=fail, timeout=1.0 if fail == "hang" else 30.0)])
     assert (caught.value.variant, caught.value.replica) == ("green", "ep-green-1")
-    assert "green loads from" in caught.value.log_tail
+    if fail != "hang":  # it may hang before it has been loaded
+        assert "green loads from" in caught.value.log_tail
     if fail == "raise":
         assert "Traceback" in caught.value.log_tail
     assert endpoint.invoke({}, b"x").variant == "blue"
@@ -127,6 +128,7 @@ def test_a_switch_under_load_loses_no_request(endpoint, tmp_path):
     for thread in threads:
         thread.start()
     try:
+        eventually(lambda: seen["blue"])
         endpoint.deploy([spec(tmp_path, "green", model="second")])
         eventually(lambda: seen["second"] > 20)
     finally:
@@ -134,7 +136,6 @@ def test_a_switch_under_load_loses_no_request(endpoint, tmp_path):
         for thread in threads:
             thread.join()
     assert not failures
-    assert seen["blue"] > 0
 
 
 def test_a_replica_that_dies_over_a_request_is_replaced(endpoint, tmp_path):

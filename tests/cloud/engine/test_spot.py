@@ -12,12 +12,13 @@ from labkit.cloud.engine.clock import Clock
 from labkit.cloud.engine.jobs import Job, Jobs, JobSpec
 from labkit.cloud.engine.launcher import Launcher
 from labkit.cloud.engine.spot import INTERRUPTED, SHARE, SWING, Pool, SpotOutcome, SpotRun
+from tests.waiting import eventually
 
 POOL = Pool("aws", "ml.m5.large", "us-east-1a")
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 #: Counts in a file how often it was asked to end, until it has been twice.
 TRAIN = """
-import pathlib, signal, sys, threading
+import pathlib, signal, sys, time
 saved = pathlib.Path("checkpoint")
 done = int(saved.read_text()) if saved.exists() else 0
 def leave(*_):
@@ -25,8 +26,8 @@ def leave(*_):
     sys.exit(0)
 signal.signal(signal.SIGTERM, leave)
 print("from", done)
-if done < 2:
-    threading.Event().wait(60)
+while done < 2:
+    time.sleep(0.05)
 """
 
 
@@ -66,7 +67,8 @@ class Training:
             )
             return jobs.start(spec)
 
-        self.run = SpotRun("training", POOL, clock, start, warn=self.warnings.append, **options)
+        # The grace is more than a busy machine takes, for a job that is killed has saved nothing.
+        self.run = SpotRun("training", POOL, clock, start, warn=self.warnings.append, grace=120.0, **options)
         self.thread = threading.Thread(target=lambda: self.outcome.append(self.run.run()))
         self.thread.start()
 
@@ -75,10 +77,10 @@ class Training:
         self.spoke.release()
 
     def speaks(self) -> None:
-        assert self.spoke.acquire(timeout=20)
+        assert self.spoke.acquire(timeout=60)
 
     def ended(self) -> SpotOutcome:
-        self.thread.join(20)
+        self.thread.join(100)
         return self.outcome[0]
 
 
@@ -86,7 +88,8 @@ def test_an_interrupted_job_goes_on_from_its_checkpoint_and_costs_a_share(jobs, 
     training = Training(jobs, clock, tmp_path)
     for _ in range(2):
         training.speaks()
-        assert training.run.interrupt()
+        # It may speak before the run knows its job.
+        eventually(training.run.interrupt)
     outcome = training.ended()
     assert training.lines == ["from 0", "from 1", "from 2"]
     assert training.warnings == [120, 120]
@@ -99,6 +102,7 @@ def test_an_interrupted_job_goes_on_from_its_checkpoint_and_costs_a_share(jobs, 
 def test_the_clock_takes_machines_away_when_the_model_says_so(jobs, clock, tmp_path):
     training = Training(jobs, clock, tmp_path)
     training.speaks()
+    eventually(lambda: clock._due)
     fired = clock.advance(POOL.next_interruption(clock.now()) - clock.now() + timedelta(seconds=1))
     assert [firing.name for firing in fired] == ["the spot machine of training is taken away"]
     training.speaks()
@@ -111,7 +115,7 @@ def test_the_clock_takes_machines_away_when_the_model_says_so(jobs, clock, tmp_p
 def test_a_run_that_has_waited_too_long_is_not_started_again(jobs, clock, tmp_path):
     training = Training(jobs, clock, tmp_path, max_wait=0.0)
     training.speaks()
-    training.run.interrupt()
+    eventually(training.run.interrupt)
     outcome = training.ended()
     assert (outcome.state, outcome.interruptions, training.lines) == ("WaitedTooLong", 1, ["from 0"])
 

@@ -71,7 +71,7 @@ class Gateway:
         return {"PATH": os.environ["PATH"], "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"} | proxies | trust
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=100)
 
     def ask(self, sent: bytes) -> bytes:
         """Sends bytes and ends sending; returns all that comes back."""

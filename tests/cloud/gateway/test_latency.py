@@ -1,7 +1,7 @@
 """No request waits for a delayed acknowledgement, which takes 40 ms on Linux.
 
 urllib3 leaves Nagle's algorithm on through a proxy and sends head and body apart, so each PUT and POST would stall.
-Without the gateway's care the ratios below are 80 and more.
+A busy machine may take as long for other reasons, but not each time; without the gateway's care no median is shorter.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pytest
 import requests
 
 from tests.cloud.gateway.fakes import Gateway
+from tests.waiting import eventually
 
 #: Seconds of a delayed acknowledgement.
 STALL = 0.040
@@ -40,11 +41,10 @@ def median_time(act: Callable[[], object], times: int) -> float:
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems delay acknowledgements otherwise")
 @pytest.mark.parametrize("method", ["PUT", "POST"])
 @pytest.mark.parametrize("size", [1_000, 20_000])
-def test_a_body_takes_hardly_longer_than_none(gateway: Gateway, method: str, size: int) -> None:
+def test_a_body_does_not_stall(gateway: Gateway, method: str, size: int) -> None:
     url, session, body = "https://a.cloud.test/", session_to(gateway), b"x" * size
     session.get(url)
-    without = median_time(lambda: session.get(url), 30)
-    assert median_time(lambda: session.request(method, url, data=body), 30) < max(10 * without, STALL / 4)
+    eventually(lambda: median_time(lambda: session.request(method, url, data=body), 30) < STALL)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems delay acknowledgements otherwise")
@@ -52,4 +52,4 @@ def test_a_body_takes_hardly_longer_than_none(gateway: Gateway, method: str, siz
 def test_a_new_connection_does_not_stall_either(gateway: Gateway, method: str) -> None:
     url, body = "https://a.cloud.test/", b"x" * 20_000 if method == "PUT" else None
     session_to(gateway).get(url)
-    assert median_time(lambda: session_to(gateway).request(method, url, data=body), 11) < STALL
+    eventually(lambda: median_time(lambda: session_to(gateway).request(method, url, data=body), 11) < STALL)
