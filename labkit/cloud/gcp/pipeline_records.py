@@ -87,6 +87,7 @@ class Records:
             if made is not None:
                 execution.metadata.update({f"{OUTPUT}{name}": value for name, value in made.parameters.items()})
                 self._link(execution, made, "OUTPUT")
+                self._hold(made)
         self._end(execution, state)
 
     def new_name(self) -> str:
@@ -98,7 +99,7 @@ class Records:
         kind = artifact.get("type", {})
         with self._stores.lock:
             if artifact["name"] not in self._store.nodes:
-                made = self._store.make(
+                self._store.make(
                     "Artifact",
                     self._clock.now(),
                     artifact.get("metadata", {}),
@@ -109,9 +110,6 @@ class Records:
                     schema_version=kind.get("schemaVersion", _VERSION),
                     state=v1.Artifact.State.Value("LIVE"),
                 )
-                self._add(made.name)
-                if made.schema_title in _METRICS:
-                    self._store.add_event(self._execution.name, made.name, "OUTPUT", self._clock.now())
         return artifact
 
     def with_uri(self, uri: str, schema: str) -> str | None:
@@ -127,6 +125,17 @@ class Records:
         with self._stores.lock:
             held = self._store.nodes.get(name)
             return None if held is None else copy_of(held)
+
+    def _hold(self, made: Values) -> None:
+        """Shows artifacts as the run's, also those that a task of it took from the cache, and metrics as its output."""
+        for artifacts in made.artifacts.values():
+            for each in artifacts:
+                held = self._store.nodes.get(each["name"])
+                if held is None:
+                    continue
+                self._add(held.name)
+                if held.schema_title in _METRICS:
+                    self._store.add_event(self._execution.name, held.name, "OUTPUT", self._clock.now())
 
     def _add(self, name: str) -> None:
         """Puts a node into the contexts of the run and of its pipeline."""

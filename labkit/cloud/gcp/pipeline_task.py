@@ -22,6 +22,11 @@ from labkit.cloud.gcp.pipeline_records import Records
 from labkit.cloud.gcp.pipeline_spec import Component
 from labkit.cloud.gcp.pipeline_values import Artifact, ValueProblem, Values, typed
 
+_BOOLEANS = {
+    **dict.fromkeys(("1", "t", "T", "true", "True", "TRUE"), True),
+    **dict.fromkeys(("0", "f", "F", "false", "False", "FALSE"), False),
+}
+
 
 @dataclass(frozen=True)
 class Given:
@@ -177,6 +182,9 @@ def _read(text: str, kind: str) -> Any:
     """A parameter that a container wrote to a file of its own, as plain text."""
     if kind == "STRING":
         return text
+    if kind == "BOOLEAN":
+        # As KFP's launcher does: https://pkg.go.dev/strconv#ParseBool
+        return _BOOLEANS.get(text.strip(), text)
     try:
         return json.loads(text)
     except ValueError:

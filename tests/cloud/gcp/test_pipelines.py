@@ -2,10 +2,13 @@
 
 # KFP reads the annotations of components, which may not be texts: this file does without postponed ones.
 
+from pathlib import Path
+
 from kfp import dsl
 
-from tests.cloud.gcp.pipeline_world import IMAGE, begin, broken, number, run, say, sleeper
+from tests.cloud.gcp.pipeline_world import ENDED, IMAGE, begin, broken, number, run, say, sleeper
 from tests.cloud.gcp.vertex_world import World
+from tests.waiting import eventually
 
 
 @dsl.component(base_image=IMAGE)
@@ -177,15 +180,25 @@ def test_a_failure_stops_what_depends_on_it_and_no_more(world: World) -> None:
     assert done.printed("say") == []
 
 
-def test_failing_fast_begins_nothing_after_a_failure(world: World) -> None:
-    def pipeline() -> None:
+def test_failing_fast_begins_nothing_after_a_failure(world: World, tmp_path: Path) -> None:
+    @dsl.component(base_image=IMAGE)
+    def patient(gate: str) -> None:
+        import os
+        import time
+
+        while not os.path.exists(gate):
+            time.sleep(0.02)
+
+    def pipeline(gate: str) -> None:
         broken(why="at once")
-        slow = sleeper(seconds=1.5)
-        say(text="late").after(slow)
+        say(text="late").after(patient(gate=gate))
 
     policy = {"failurePolicy": "PIPELINE_FAILURE_POLICY_FAIL_FAST"}
-    done = run(world, pipeline, config=policy)
-    assert done.states == {"broken": "FAILED", "sleeper": "SUCCEEDED", "say": "NOT_TRIGGERED"}
+    started = begin(world, pipeline, {"gate": str(tmp_path / "gate")}, config=policy)
+    eventually(lambda: started.states.get("broken") == "FAILED")
+    (tmp_path / "gate").touch()
+    started.until(lambda job: job["state"] in ENDED)
+    assert started.states == {"broken": "FAILED", "patient": "SUCCEEDED", "say": "NOT_TRIGGERED"}
 
 
 def test_an_exit_handler_runs_after_a_failure_and_knows_of_it(world: World) -> None:
@@ -212,6 +225,14 @@ def test_what_ran_before_is_taken_from_the_cache(world: World) -> None:
     assert second.tasks["rows"]["execution"]["state"] == "CACHED"
     assert second.tasks["rows"]["outputs"] == first.tasks["rows"]["outputs"]
     assert second.printed("rows") == []
+    shown = [
+        world.ok(
+            "GET", f"{world.parent}/metadataStores/default/executions/{each.id}-run:queryExecutionInputsAndOutputs"
+        )
+        for each in (first, second)
+    ]
+    assert [artifact["metadata"] for artifact in shown[1]["artifacts"]] == [{"total": 3.0}]
+    assert shown[1]["artifacts"] == shown[0]["artifacts"]
     assert other.states == {"rows": "SUCCEEDED", "measure": "SUCCEEDED"}
 
     def uncached(amount: int) -> None:
@@ -243,7 +264,7 @@ def test_a_task_is_tried_again(world: World) -> None:
 
 def test_a_run_is_cancelled(world: World) -> None:
     def pipeline() -> None:
-        say(text=sleeper(seconds=60.0).output)
+        say(text=sleeper(seconds=600.0).output)
 
     started = begin(world, pipeline)
     started.until(lambda job: any("asleep" in line for line in started.printed("sleeper")))
@@ -280,6 +301,21 @@ def test_a_container_component_gets_its_command_line(world: World) -> None:
     assert done.job["state"] == "PIPELINE_STATE_SUCCEEDED", done.job.get("error")
     assert "said: <rows>" in done.printed("say")
     assert done.tasks["tool"]["outputs"]["data"]["artifacts"][0]["uri"].endswith("/data")
+
+
+def test_a_truth_value_in_a_file_is_read_as_kfp_does(world: World) -> None:
+    @dsl.container_component
+    def flag(made: dsl.OutputPath(bool), spelled: str) -> dsl.ContainerSpec:
+        return dsl.ContainerSpec(image="alpine", command=["sh", "-c", 'printf %s "$1" > "$0"'], args=[made, spelled])
+
+    def pipeline() -> None:
+        for spelled in ("True", "f", "yes"):
+            flag(spelled=spelled).set_display_name(spelled)
+
+    done = run(world, pipeline)
+    assert done.states == {"True": "SUCCEEDED", "f": "SUCCEEDED", "yes": "FAILED"}
+    assert [done.tasks[name]["execution"]["metadata"]["output:made"] for name in ("True", "f")] == [True, False]
+    assert "The parameter made of yes is 'yes', which is no BOOLEAN." in done.tasks["yes"]["error"]["message"]
 
 
 def test_an_importer_names_what_is_there(world: World) -> None:
