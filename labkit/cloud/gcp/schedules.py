@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 import threading
+from collections import deque
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +64,7 @@ class Schedule:
         self._call = call
         self._lock = threading.RLock()
         self._runs: list[PipelineRun] = []
-        self._waiting = 0
+        self._waiting: deque[datetime] = deque()
         self._timer: Timer | None = None
         message.state = v1.Schedule.State.Value("ACTIVE")
         self._set(self._call.engine.clock.now())
@@ -113,19 +115,22 @@ class Schedule:
                 self._set(now)
 
     def close(self) -> None:
+        """Begins nothing any more."""
+        with self._lock:
+            self._waiting.clear()
         if self._timer:
             self._timer.close()
 
     def _set(self, since: datetime) -> None:
         """Has the clock begin the runs that are due after ``since``."""
-        self.close()
+        if self._timer:
+            self._timer.close()
         message = self.message
         expression, zone = cron(message.cron)
         start, end = (
             getattr(message, each).ToDatetime(tzinfo=UTC) if message.HasField(each) else None
             for each in ("start_time", "end_time")
         )
-        left = message.max_run_count - message.started_run_count if message.max_run_count else None
         self._timer = Timer(
             self._call.engine.clock,
             expression,
@@ -135,25 +140,24 @@ class Schedule:
             start=start,
             end=end,
             since=since,
-            most=left,
             ended=self._complete,
         )
 
     def _fire(self, due: datetime) -> Work | None:
-        """Begins a run, or leaves it out while as many as there may be go on."""
+        """Begins a run; leaves it out, or has it wait, while as many as there may be go on."""
         with self._lock:
             self._runs = [run for run in self._runs if not run.ended]
-            if len(self._runs) >= (self.message.max_concurrent_run_count or 1):
+            limits = (self.message.max_concurrent_run_count, self.message.max_concurrent_active_run_count)
+            if len(self._runs) >= min(limit for limit in limits if limit):
                 if self.message.allow_queueing:
-                    self._waiting += 1
+                    self._waiting.append(due)
                 return None
         return self._begin(due)
 
     def _begin(self, due: datetime) -> Work | None:
         request = copy_of(self.message.create_pipeline_job_request)
-        now = self._call.engine.clock.now()
         stem = re.sub("[^-a-z0-9]+", "-", (request.pipeline_job_id or request.pipeline_job.display_name).lower())
-        request.pipeline_job_id = f"{stem.strip('-') or 'run'}-{now:%Y%m%d%H%M%S}"[-127:].lstrip("-0123456789")
+        request.pipeline_job_id = f"{stem.strip('-') or 'run'}-{due:%Y%m%d%H%M%S}"[-127:].lstrip("-0123456789")
         request.pipeline_job.schedule_name = self.name
         stamp(self.message.last_scheduled_run_response, scheduled_run_time=due)
         try:
@@ -165,16 +169,20 @@ class Schedule:
             self._runs.append(run)
             self.message.started_run_count += 1
             self.message.last_scheduled_run_response.run_response = f"Succeeded. Created pipeline job {run.name}."
-        run.when_ended(lambda: self._next(due))
+            if self.message.started_run_count == self.message.max_run_count:
+                self.close()
+                self._complete()
+        run.when_ended(self._next)
         return run
 
-    def _next(self, due: datetime) -> None:
+    def _next(self) -> None:
         """Begins a run that waited for another's end."""
         with self._lock:
             if not self._waiting:
                 return
-            self._waiting -= 1
-        self._begin(due)
+            due = self._waiting.popleft()
+        with suppress(CloudError):  # the schedule says why
+            self._begin(due)
 
     def _complete(self) -> None:
         self._enter("COMPLETED")

@@ -11,9 +11,11 @@ from kfp import dsl
 
 from labkit.cloud.engine import Engine
 from labkit.cloud.gcp import GcpCloud
+from labkit.cloud.gcp.schedules import Schedules
 from tests.cloud.gcp.in_process import Lab
 from tests.cloud.gcp.pipeline_world import compiled
 from tests.cloud.gcp.vertex_world import World
+from tests.waiting import eventually
 
 
 @dsl.component(base_image="python:3.11")
@@ -99,7 +101,7 @@ def test_catching_up_makes_up_for_what_was_due(world: World) -> None:
     world.engine.clock.advance(timedelta(days=93))
     world.ok("POST", f"{made['name']}:resume", {"catchUp": True})
     world.engine.clock.advance(timedelta(seconds=1))
-    assert len(runs(world)) >= 1
+    assert [each["state"] for each in runs(world)] == ["PIPELINE_STATE_SUCCEEDED"] * 3
 
 
 def test_a_schedule_ends_after_its_last_run(world: World) -> None:
@@ -109,6 +111,36 @@ def test_a_schedule_ends_after_its_last_run(world: World) -> None:
     shown = world.ok("GET", made["name"])
     assert shown["state"] == "COMPLETED"
     assert "nextRunTime" not in shown
+
+
+@dsl.component(base_image="python:3.11")
+def wait(go: str) -> None:
+    import os
+    import time
+
+    while not os.path.exists(go):
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(("queues", "started"), [(False, "1"), (True, "2")])
+def test_a_run_that_is_due_while_another_goes_on_is_left_out_or_waits(
+    world: World, tmp_path: Any, queues: bool, started: str
+) -> None:
+    def waiting() -> None:
+        wait(go=str(tmp_path / "go")).set_caching_options(False)
+
+    asked = schedule(world, "0 * * * *", allowQueueing=queues, maxConcurrentRunCount=9, maxConcurrentActiveRunCount=1)
+    asked["createPipelineJobRequest"]["pipelineJob"]["pipelineSpec"] = compiled(waiting)
+    made = world.ok("POST", f"{world.parent}/schedules", asked)
+    (held,) = world.cloud.store(Schedules, "schedules-lab", "us-central1").known.values()
+    hours = [datetime(2030, 1, 1, hour, tzinfo=UTC) for hour in (1, 2)]
+    for hour in hours:
+        held._fire(hour)
+    assert len(runs(world)) == 1
+    (tmp_path / "go").touch()
+    eventually(lambda: world.ok("GET", made["name"])["startedRunCount"] == started)
+    eventually(lambda: all(each["state"] == "PIPELINE_STATE_SUCCEEDED" for each in runs(world)))
+    assert len(runs(world)) == int(started)
 
 
 def test_an_update_changes_when_the_next_runs_begin(world: World) -> None:
