@@ -74,7 +74,9 @@ class Service(Protocol):
     """What a service's module has. It may also have ``PERMISSIONS`` (method -> permission, where the usual rule does
     not give it), ``RESOURCES`` (method -> the names of what a request is about, where there are several),
     ``SHAPE_ONLY`` (methods whose record is their whole effect), ``OLDER`` ((version, method) -> the answer's JSON over
-    REST in an older version of the API, whose messages are others) and ``NOTES`` (method -> its limits)."""
+    REST in an older version of the API, whose messages are others), ``NOTES`` (method -> its limits) and, for methods
+    that have to be quick, ``READ`` (method -> what reads its JSON into the message, or says that it does not) and
+    ``SHOWN`` (method -> the answer's JSON)."""
 
     #: By the method's name: the function that does it. A method that is not in it refuses.
     METHODS: Mapping[str, Function]

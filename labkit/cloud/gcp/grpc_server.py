@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 THREADS = 64
 #: Bytes of the largest message that is read: the rest of Google's limit is each method's to say.
 LARGEST_MESSAGE = 64 << 20
-#: Connections whose host names are remembered.
+#: Connections whose host names, and methods whose handlers, are remembered.
 KEPT = 4096
 
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}
@@ -43,6 +43,7 @@ class GrpcServer(grpc.GenericRpcHandler):
         self._cloud = cloud
         self._hosts: OrderedDict[int, str] = OrderedDict()
         self._lock = threading.Lock()
+        self._handlers: dict[str, Any] = {}
         options = [
             ("grpc.max_receive_message_length", LARGEST_MESSAGE),
             ("grpc.max_send_message_length", LARGEST_MESSAGE),
@@ -80,6 +81,11 @@ class GrpcServer(grpc.GenericRpcHandler):
     def service(self, details: Any) -> Any:
         """What grpc asks for each call: who handles it."""
         name = details.method.lstrip("/")
+        if (known := self._handlers.get(name)) is None and len(self._handlers) < KEPT:
+            known = self._handlers[name] = self._handler(name)
+        return known or self._handler(name)
+
+    def _handler(self, name: str) -> Any:
 
         def behave(body: bytes, context: Any) -> bytes:
             return self._answer(name, body, context)

@@ -67,7 +67,36 @@ def raw_predict(call: Call, request: Any) -> Any:
     return schema.message("google.api.HttpBody")(content_type=content_type, data=answer.body)
 
 
+def read(content: dict[str, Any], request: Any) -> bool:
+    """Fills a ``PredictRequest`` from its JSON in a third of the time that protobuf takes; no for unusual ones."""
+    instances = content.get("instances")
+    if len(content) > 1 or not isinstance(instances, list):
+        return False
+    try:
+        for each in instances:
+            _fill(request.instances.add(), each)
+    except RecursionError:
+        request.ClearField("instances")
+        return False
+    return True
+
+
+def shown(response: Any) -> dict[str, Any]:
+    """A ``PredictResponse`` as the JSON that Vertex AI sends."""
+    described: dict[str, Any] = {"predictions": [_plain(each) for each in response.predictions]}
+    described |= {
+        "deployedModelId": response.deployed_model_id,
+        "model": response.model,
+        "modelDisplayName": response.model_display_name,
+        "modelVersionId": response.model_version_id,
+    }
+    if response.HasField("metadata"):
+        described["metadata"] = _plain(response.metadata)
+    return {name: value for name, value in described.items() if value}
+
+
 METHODS = {"Predict": predict, "RawPredict": raw_predict}
+READ, SHOWN = {"Predict": read}, {"Predict": shown}
 
 PERMISSIONS = {"Predict": "aiplatform.endpoints.predict", "RawPredict": "aiplatform.endpoints.predict"}
 

@@ -128,9 +128,11 @@ def answer(cloud: GcpCloud, target: Target, request: Request) -> Response:
         headers = [("Content-Type", reply.content_type or "application/octet-stream"), *call.answer_headers]
         return Response(200, headers, reply.data)
     headers = [("Content-Type", "application/json; charset=UTF-8"), *call.answer_headers]
-    version = request.raw_path.split("/")[1]
-    if shape := getattr(service_of(route.method), "OLDER", {}).get((version, route.method.name)):
+    version, service = request.raw_path.split("/")[1], service_of(route.method)
+    if shape := getattr(service, "OLDER", {}).get((version, route.method.name)):
         return Response(200, headers, json.dumps(shape(reply)).encode())
+    if shown := getattr(service, "SHOWN", {}).get(route.method.name):
+        return Response(200, headers, json.dumps(shown(reply), separators=(",", ":")).encode())
     return Response(200, headers, written(reply, integers=integers))
 
 
@@ -164,6 +166,8 @@ def _style(query: list[tuple[str, str]]) -> bool:
 
 def read(request: Request, route: Route, values: tuple[str, ...], query: list[tuple[str, str]]) -> Any:
     """The request's message; raises ``INVALID_ARGUMENT`` with Google's words."""
+    from labkit.cloud.gcp.front import service_of
+
     method, body = route.method, route.binding.body
     if not body and route.binding.verb == "POST" and request.body:
         # Some bindings forget the body that their methods take.
@@ -178,7 +182,9 @@ def read(request: Request, route: Route, values: tuple[str, ...], query: list[tu
     elif body:
         content = _json(request)
         kind = message.DESCRIPTOR if body == "*" else fields[body].message_type
-        _parse(content, message if body == "*" else getattr(message, body), "" if body == "*" else body, kind)
+        own = getattr(service_of(method), "READ", {}).get(method.name) if body == "*" else None
+        if own is None or not own(content, message):
+            _parse(content, message if body == "*" else getattr(message, body), "" if body == "*" else body, kind)
         if body != "*":
             getattr(message, body).SetInParent()
     asked: dict[str, list[str]] = {}
@@ -239,6 +245,9 @@ def _put(message: Any, name: str, texts: list[str]) -> None:
             f"Field '{name}' could not be found in request message.",
             name,
         ) from None
+    if field.type == field.TYPE_STRING and not field.is_repeated:
+        setattr(message, field.name, texts[-1])
+        return
     values = [_value(field, text) for text in texts]
     _parse({field.json_name: values if field.is_repeated else values[-1]}, message, name, message.DESCRIPTOR)
 
