@@ -20,8 +20,8 @@ from labkit.cloud.engine.errors import CloudError, Denied, StartFailed
 from labkit.cloud.gcp import batch_instances, log_store, permissions, vertex_deployment, vertex_names
 from labkit.cloud.gcp.errors import CODES
 from labkit.cloud.gcp.gcs_folder import GcsFolder
-from labkit.cloud.gcp.polling import Watched
 from labkit.cloud.gcp.vertex_hosting import DeployedModel, Endpoint
+from labkit.cloud.gcp.vertex_jobs import JobRun
 from labkit.cloud.gcp.vertex_names import stamp, v1
 from labkit.cloud.gcp.vertex_telemetry import CONTAINER_LOG
 
@@ -39,12 +39,11 @@ _JSON = {"content-type": "application/json", "accept": "application/json"}
 Batch = Sequence[Any]
 
 
-class BatchPredictionRun(Watched):
+class BatchPredictionRun(JobRun):
     """One job. ``message`` is its ``BatchPredictionJob``, with every field that was left out filled in."""
 
     def __init__(self, call: Call, message: Any, model: Model, version: Version) -> None:
         super().__init__(message)
-        self.id = self.name.rpartition("/")[2]
         self.ended = threading.Event()
         self._call, self._clock = call, call.engine.clock
         self._account = message.service_account or vertex_names.service_agent(call)
@@ -56,12 +55,8 @@ class BatchPredictionRun(Watched):
         message.state = v1.JobState.Value("JOB_STATE_PENDING")
 
     @property
-    def model_display_name(self) -> str:
-        return self._version.display_name
-
-    @property
-    def state(self) -> str:
-        return str(v1.JobState.Name(self.message.state))
+    def further(self) -> dict[str, str]:
+        return {"model_display_name": self._version.display_name}
 
     def start(self) -> None:
         threading.Thread(target=self._run, name=f"batch-prediction-{self.id}", daemon=True).start()

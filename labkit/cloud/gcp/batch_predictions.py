@@ -5,17 +5,15 @@ https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.bat
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from labkit.cloud.gcp import batch_instances, machine_types, schema, vertex_deployment
+from labkit.cloud.gcp import batch_instances, machine_types, vertex_deployment, vertex_jobs
 from labkit.cloud.gcp.batch_prediction_run import BATCH, BatchPredictionRun
 from labkit.cloud.gcp.errors import GcpError, invalid, refusal
-from labkit.cloud.gcp.polling import Polling
-from labkit.cloud.gcp.resource_filters import Fields, judge
-from labkit.cloud.gcp.vertex_listing import listed
-from labkit.cloud.gcp.vertex_names import check_fields, copy_of, new_id, problems, split, v1
+from labkit.cloud.gcp.resource_filters import Fields
+from labkit.cloud.gcp.vertex_jobs import Jobs
+from labkit.cloud.gcp.vertex_names import check_fields, copy_of, new_id, problems
 from labkit.cloud.gcp.vertex_state import State
 
 if TYPE_CHECKING:
@@ -34,28 +32,14 @@ _OUTPUT_ONLY = (
     *("name", "model_version_id", "output_info", "state", "error", "partial_failures", "resources_consumed"),
     *("completion_stats", "create_time", "start_time", "end_time", "update_time", "satisfies_pzs", "satisfies_pzi"),
 )
-_FIELDS = Fields(texts=("display_name", "model_display_name"))
 
 
-class BatchPredictionJobs:
-    """The batch prediction jobs of one project and location, by id."""
+class BatchPredictionJobs(Jobs[BatchPredictionRun]):
+    """The batch prediction jobs of one project and location."""
 
-    def __init__(self) -> None:
-        self.runs: dict[str, BatchPredictionRun] = {}
-        self.lock = threading.RLock()
-
-    def run(self, call: Call, name: str) -> BatchPredictionRun:
-        found = self.runs.get(split(call, name, "batchPredictionJobs")[0])
-        if found is None:
-            raise GcpError("NOT_FOUND", "The BatchPredictionJob does not exist.")
-        return found
-
-    def inventory(self) -> dict[str, list[str]]:
-        return {"batch predictions": sorted(run.message.display_name for run in self.runs.values())}
-
-    def close(self) -> None:
-        for run in list(self.runs.values()):
-            run.cancel()
+    collection = "batchPredictionJobs"
+    leftovers = "batch predictions"
+    fields = Fields(texts=("display_name", "model_display_name"))
 
 
 def create_batch_prediction_job(call: Call, request: Any) -> Any:
@@ -64,15 +48,14 @@ def create_batch_prediction_job(call: Call, request: Any) -> Any:
     check(call, message)
     for field in _OUTPUT_ONLY:
         message.ClearField(field)
-    state, jobs = call.store(State), call.store(BatchPredictionJobs)
+    state = call.store(State)
     with state.lock:
         model, named = state.model(call, message.model)
         version = model.find(named)
     message.name = f"{call.parent}/batchPredictionJobs/{new_id()}"
     message.model, message.model_version_id = model.name, version.id
     run = BatchPredictionRun(call, message, model, version)
-    with jobs.lock:
-        jobs.runs[run.id] = run
+    call.store(BatchPredictionJobs).add(run)
     begun = run.view()
     run.start()
     return begun
@@ -137,46 +120,9 @@ def _check_places(asked: Any) -> None:
             raise invalid(f"{uri!r} is no URI of Cloud Storage: it must begin with gs://.", "batch_prediction_job")
 
 
-def get_batch_prediction_job(call: Call, request: Any) -> Any:
-    """A job as it is now. One who asks again while nothing has changed is answered when something has, or in 2 s."""
-    run = call.store(BatchPredictionJobs).run(call, request.name)
-    call.store(Polling).hold(call, run)
-    return run.view()
-
-
-def list_batch_prediction_jobs(call: Call, request: Any) -> Any:
-    jobs = call.store(BatchPredictionJobs)
-    meets = judge(request.filter, _FIELDS)
-    with jobs.lock:
-        runs = list(jobs.runs.values())
-    found = [each for run in runs if meets(each := run.view(), {"model_display_name": run.model_display_name})]
-    shown, token = listed(found, request)
-    return v1.ListBatchPredictionJobsResponse(batch_prediction_jobs=shown, next_page_token=token)
-
-
-def cancel_batch_prediction_job(call: Call, request: Any) -> Any:
-    """Asks for the end of a job; nothing changes where it has ended."""
-    call.store(BatchPredictionJobs).run(call, request.name).cancel()
-    return schema.message("google.protobuf.Empty")()
-
-
-def delete_batch_prediction_job(call: Call, request: Any) -> Any:
-    """Forgets a job that has ended; what it wrote stays. Long-running."""
-    jobs = call.store(BatchPredictionJobs)
-    with jobs.lock:
-        run = jobs.run(call, request.name)
-        if not run.ended.is_set():
-            raise GcpError("FAILED_PRECONDITION", f"The BatchPredictionJob {run.name} is {run.state}: cancel it first.")
-        del jobs.runs[run.id]
-    return call.operation(lambda: None, below=run.name)
-
-
 METHODS: dict[str, Callable[[Call, Any], Any]] = {
     "CreateBatchPredictionJob": create_batch_prediction_job,
-    "GetBatchPredictionJob": get_batch_prediction_job,
-    "ListBatchPredictionJobs": list_batch_prediction_jobs,
-    "CancelBatchPredictionJob": cancel_batch_prediction_job,
-    "DeleteBatchPredictionJob": delete_batch_prediction_job,
+    **vertex_jobs.methods(BatchPredictionJobs),
 }
 NOTES = {
     "CreateBatchPredictionJob": "instances in Cloud Storage as jsonl or csv, predictions as jsonl; BigQuery, other "

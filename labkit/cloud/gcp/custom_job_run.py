@@ -21,8 +21,8 @@ from labkit.cloud.engine.requirements import unmet_lines
 from labkit.cloud.engine.spot import Pool
 from labkit.cloud.gcp.errors import CODES
 from labkit.cloud.gcp.gcs_folder import GcsFolder
-from labkit.cloud.gcp.polling import Watched
 from labkit.cloud.gcp.training_worker import Worker, Workload
+from labkit.cloud.gcp.vertex_jobs import JobRun
 from labkit.cloud.gcp.vertex_names import stamp, v1
 
 if TYPE_CHECKING:
@@ -33,14 +33,12 @@ if TYPE_CHECKING:
 _TIMEOUT = 7 * 24 * 3600.0
 
 
-class CustomJobRun(Watched):
+class CustomJobRun(JobRun):
     """One custom job. ``message`` is its ``CustomJob``."""
 
     def __init__(self, cloud: GcpCloud, project: Project, location: str, message: Any) -> None:
         super().__init__(message)
-        self.id = self.name.rpartition("/")[2]
         self.ended = threading.Event()
-        self.managed = False
         self._clock = cloud.engine.clock
         pool = message.job_spec.worker_pool_specs[0]
         self._output: str = message.job_spec.base_output_directory.output_uri_prefix.rstrip("/")
@@ -67,10 +65,6 @@ class CustomJobRun(Watched):
         """The spot machines that the job asks for, or None."""
         strategy = v1.Scheduling.Strategy.Name(self.message.job_spec.scheduling.strategy)
         return Pool("gcp", pool.machine_spec.machine_type, f"{location}-a") if strategy == "SPOT" else None
-
-    @property
-    def state(self) -> str:
-        return str(v1.JobState.Name(self.message.state))
 
     @property
     def failure(self) -> str:
@@ -124,6 +118,9 @@ class CustomJobRun(Watched):
                 "task": {"type": "workerpool0", "index": 0},
             }
         )
+        asked = self.message.job_spec
+        told |= {"AIP_EXPERIMENT_NAME": asked.experiment} if asked.experiment else {}
+        told |= {"AIP_EXPERIMENT_RUN_NAME": asked.experiment_run} if asked.experiment_run else {}
         if self._output:
             told["AIP_MODEL_DIR"] = f"{self._output}/model/"
             told["AIP_CHECKPOINT_DIR"] = f"{self._output}/checkpoints/"

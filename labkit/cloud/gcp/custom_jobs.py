@@ -5,18 +5,16 @@ https://cloud.google.com/vertex-ai/docs/reference/rpc/google.cloud.aiplatform.v1
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from labkit.cloud.gcp import batch_predictions, machine_types, schema, training_images
+from labkit.cloud.gcp import batch_predictions, machine_types, training_images, vertex_jobs
 from labkit.cloud.gcp.custom_job_run import CustomJobRun
-from labkit.cloud.gcp.errors import GcpError, refusal
-from labkit.cloud.gcp.polling import Polling
-from labkit.cloud.gcp.resource_filters import Fields, judge
+from labkit.cloud.gcp.errors import refusal
+from labkit.cloud.gcp.resource_filters import Fields
 from labkit.cloud.gcp.training_accounts import run_as
-from labkit.cloud.gcp.vertex_listing import listed
-from labkit.cloud.gcp.vertex_names import check_fields, new_id, problems, split, v1
+from labkit.cloud.gcp.vertex_jobs import Jobs
+from labkit.cloud.gcp.vertex_names import check_fields, new_id, problems, v1
 
 if TYPE_CHECKING:
     from labkit.cloud.gcp.front import Call
@@ -33,28 +31,14 @@ _NOT_SERVED = {
     "enable_dashboard_access": "dashboards of jobs",
     "models": "jobs that train from models",
 }
-_FIELDS = Fields(times=("create_time", "start_time", "end_time", "update_time"))
 
 
-class CustomJobs:
-    """The custom jobs of one project and location, by id."""
+class CustomJobs(Jobs[CustomJobRun]):
+    """The custom jobs of one project and location."""
 
-    def __init__(self) -> None:
-        self.runs: dict[str, CustomJobRun] = {}
-        self.lock = threading.RLock()
-
-    def run(self, call: Call, name: str) -> CustomJobRun:
-        found = self.runs.get(split(call, name, "customJobs")[0])
-        if found is None:
-            raise GcpError("NOT_FOUND", "The CustomJob does not exist.")
-        return found
-
-    def inventory(self) -> dict[str, list[str]]:
-        return {"custom jobs": sorted(run.message.display_name for run in self.runs.values())}
-
-    def close(self) -> None:
-        for run in list(self.runs.values()):
-            run.cancel()
+    collection = "customJobs"
+    leftovers = "custom jobs"
+    fields = Fields(times=("create_time", "start_time", "end_time", "update_time"))
 
 
 def create_custom_job(call: Call, request: Any) -> Any:
@@ -76,10 +60,8 @@ def begin(call: Call, display_name: str, spec: Any, *, labels: Any = None, manag
     message.job_spec.CopyFrom(spec)
     message.job_spec.service_account = run_as(call, spec.service_account)
     run = CustomJobRun(call.cloud, call.project, call.location, message)
-    jobs = call.store(CustomJobs)
-    with jobs.lock:
-        jobs.runs[run.id] = run
-    run.managed = managed
+    run.is_listed = not managed
+    call.store(CustomJobs).add(run)
     run.start()
     return run
 
@@ -129,45 +111,9 @@ def check_spec(spec: Any) -> None:
         check_fields([("job_spec.base_output_directory.output_uri_prefix", "The URI must begin with gs://.")])
 
 
-def get_custom_job(call: Call, request: Any) -> Any:
-    """A job as it is now. One who asks again while nothing has changed is answered when something has, or in 2 s."""
-    run = call.store(CustomJobs).run(call, request.name)
-    call.store(Polling).hold(call, run)
-    return run.view()
-
-
-def list_custom_jobs(call: Call, request: Any) -> Any:
-    jobs = call.store(CustomJobs)
-    meets = judge(request.filter, _FIELDS)
-    with jobs.lock:
-        shown = [each for run in jobs.runs.values() if not run.managed and meets(each := run.view())]
-    jobs_shown, token = listed(shown, request)
-    return v1.ListCustomJobsResponse(custom_jobs=jobs_shown, next_page_token=token)
-
-
-def cancel_custom_job(call: Call, request: Any) -> Any:
-    """Asks for the end of a job; nothing changes where it has ended."""
-    call.store(CustomJobs).run(call, request.name).cancel()
-    return schema.message("google.protobuf.Empty")()
-
-
-def delete_custom_job(call: Call, request: Any) -> Any:
-    """Forgets a job that has ended. Long-running."""
-    jobs = call.store(CustomJobs)
-    with jobs.lock:
-        run = jobs.run(call, request.name)
-        if not run.ended.is_set():
-            raise GcpError("FAILED_PRECONDITION", f"The CustomJob {run.name} is {run.state}: cancel it first.")
-        del jobs.runs[run.id]
-    return call.operation(lambda: None, below=run.name)
-
-
 METHODS: dict[str, Callable[[Call, Any], Any]] = {
     "CreateCustomJob": create_custom_job,
-    "GetCustomJob": get_custom_job,
-    "ListCustomJobs": list_custom_jobs,
-    "CancelCustomJob": cancel_custom_job,
-    "DeleteCustomJob": delete_custom_job,
+    **vertex_jobs.methods(CustomJobs),
     **batch_predictions.METHODS,
 }
 NOTES = {

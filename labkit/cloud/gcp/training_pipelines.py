@@ -12,24 +12,22 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from labkit.cloud.engine.errors import CloudError
-from labkit.cloud.gcp import custom_jobs, errors, schema, vertex_models
+from labkit.cloud.gcp import custom_jobs, errors, schema, vertex_jobs, vertex_models
 from labkit.cloud.gcp.custom_job_run import CustomJobRun
-from labkit.cloud.gcp.errors import CODES, GcpError, invalid, refusal
-from labkit.cloud.gcp.polling import Polling, Watched
-from labkit.cloud.gcp.resource_filters import Fields, judge
-from labkit.cloud.gcp.vertex_listing import listed
-from labkit.cloud.gcp.vertex_names import check_fields, copy_of, does_not_exist, new_id, problems, split, stamp, v1
+from labkit.cloud.gcp.errors import CODES, invalid, refusal
+from labkit.cloud.gcp.resource_filters import Fields
+from labkit.cloud.gcp.vertex_jobs import JobRun, Jobs
+from labkit.cloud.gcp.vertex_names import check_fields, copy_of, new_id, problems, stamp, v1
 
 if TYPE_CHECKING:
     from labkit.cloud.gcp.front import Call
 
 #: The definition of a training task that is a custom job.
 CUSTOM_TASK = re.compile(r"gs://google-cloud-aiplatform/schema/trainingjob/definition/custom_task_1\.0\.0\.yaml")
-_FIELDS = Fields(texts=("display_name", "training_task_definition"), times=("create_time", "update_time", "end_time"))
 _STATE = "PIPELINE_STATE_"
 
 
-class TrainingPipelineRun(Watched):
+class TrainingPipelineRun(JobRun):
     """One training pipeline. ``message`` is its ``TrainingPipeline``; ``job`` the custom job that does it."""
 
     def __init__(self, call: Call, message: Any, job: CustomJobRun) -> None:
@@ -38,11 +36,7 @@ class TrainingPipelineRun(Watched):
         self._call = call
         self._enter("RUNNING")
         stamp(message, start_time=call.engine.clock.now())
-        threading.Thread(target=self._follow, name=f"training-{self.name.rpartition('/')[2]}", daemon=True).start()
-
-    @property
-    def ended(self) -> bool:
-        return self.message.HasField("end_time")
+        threading.Thread(target=self._follow, name=f"training-{self.id}", daemon=True).start()
 
     def cancel(self) -> None:
         self.job.cancel()
@@ -86,18 +80,13 @@ class TrainingPipelineRun(Watched):
             self._news(self._call.engine.clock.now())
 
 
-class TrainingPipelines:
-    """The training pipelines of one project and location, by id."""
+class TrainingPipelines(Jobs[TrainingPipelineRun]):
+    """The training pipelines of one project and location."""
 
-    def __init__(self) -> None:
-        self.runs: dict[str, TrainingPipelineRun] = {}
-        self.lock = threading.RLock()
-
-    def run(self, call: Call, name: str) -> TrainingPipelineRun:
-        found = self.runs.get(split(call, name, "trainingPipelines")[0])
-        if found is None:
-            raise does_not_exist("trainingPipelines")
-        return found
+    collection = "trainingPipelines"
+    fields = Fields(
+        texts=("display_name", "training_task_definition"), times=("create_time", "update_time", "end_time")
+    )
 
 
 def create_training_pipeline(call: Call, request: Any) -> Any:
@@ -127,47 +116,11 @@ def create_training_pipeline(call: Call, request: Any) -> Any:
     message.training_task_metadata.struct_value.update({"backingCustomJob": job.name})
     stamp(message, create_time=call.engine.clock.now())
     run = TrainingPipelineRun(call, message, job)
-    pipelines = call.store(TrainingPipelines)
-    with pipelines.lock:
-        pipelines.runs[run.name.rpartition("/")[2]] = run
+    call.store(TrainingPipelines).add(run)
     return run.view()
-
-
-def get_training_pipeline(call: Call, request: Any) -> Any:
-    run = call.store(TrainingPipelines).run(call, request.name)
-    call.store(Polling).hold(call, run)
-    return run.view()
-
-
-def list_training_pipelines(call: Call, request: Any) -> Any:
-    pipelines = call.store(TrainingPipelines)
-    meets = judge(request.filter, _FIELDS)
-    with pipelines.lock:
-        found = [each for run in pipelines.runs.values() if meets(each := run.view())]
-    shown, token = listed(found, request)
-    return v1.ListTrainingPipelinesResponse(training_pipelines=shown, next_page_token=token)
-
-
-def cancel_training_pipeline(call: Call, request: Any) -> Any:
-    call.store(TrainingPipelines).run(call, request.name).cancel()
-    return schema.message("google.protobuf.Empty")()
-
-
-def delete_training_pipeline(call: Call, request: Any) -> Any:
-    """Forgets a training pipeline that has ended; its model stays. Long-running."""
-    pipelines = call.store(TrainingPipelines)
-    with pipelines.lock:
-        run = pipelines.run(call, request.name)
-        if not run.ended:
-            raise GcpError("FAILED_PRECONDITION", f"The TrainingPipeline {run.name} goes on: cancel it first.")
-        del pipelines.runs[run.name.rpartition("/")[2]]
-    return call.operation(lambda: None, below=run.name)
 
 
 METHODS: dict[str, Callable[[Call, Any], Any]] = {
     "CreateTrainingPipeline": create_training_pipeline,
-    "GetTrainingPipeline": get_training_pipeline,
-    "ListTrainingPipelines": list_training_pipelines,
-    "CancelTrainingPipeline": cancel_training_pipeline,
-    "DeleteTrainingPipeline": delete_training_pipeline,
+    **vertex_jobs.methods(TrainingPipelines),
 }

@@ -74,7 +74,7 @@ def split(call: Call, name: str, collection: str) -> tuple[str, str]:
 
 def does_not_exist(collection: str) -> GcpError:
     """What a name answers behind which there is nothing."""
-    return GcpError("NOT_FOUND", f"The {collection.removesuffix('s').capitalize()} does not exist.")
+    return GcpError("NOT_FOUND", f"The {collection[0].upper()}{collection[1:].removesuffix('s')} does not exist.")
 
 
 def check_fields(found: Sequence[tuple[str, str]]) -> None:

@@ -44,6 +44,13 @@ def test_a_job_reads_and_writes_the_buckets(world: World) -> None:
     assert done["startTime"] <= done["endTime"]
 
 
+def test_a_job_knows_its_experiment(world: World) -> None:
+    context = f"projects/{world.number}/locations/us-central1/metadataStores/default/contexts/churn"
+    command = "from os import environ as e; raise SystemExit(e['AIP_EXPERIMENT_NAME'] + e['AIP_EXPERIMENT_RUN_NAME'])"
+    done = run(world, job(command, experiment=context, experimentRun=f"{context}-first"))
+    assert done["error"]["message"].endswith(f"The last line of the log: {context}{context}-first")
+
+
 def test_a_job_that_fails_says_how(world: World) -> None:
     done = run(world, job("raise SystemExit('no column named churn')"))
     assert (done["state"], done["error"]["code"]) == ("JOB_STATE_FAILED", 9)
