@@ -74,6 +74,8 @@ OWN = {
 }
 #: Where a process started by the clouds asks for its role's credentials, on the plain front.
 CREDENTIALS_PATH = "/_aws/credentials"
+#: Operations that AWS takes without a signature; the kit has no identity providers.
+UNSIGNED = ("AssumeRoleWithSAML", "AssumeRoleWithWebIdentity")
 
 _WAITER = re.compile(r"(?:^|\s)m/(?:[A-Za-z0-9+-]+,)*B(?:,|\s|$)")
 
@@ -303,6 +305,8 @@ class AwsCloud:
             if credential is None and is_s3 and storage.is_form(call.request):
                 raise errors.refusal("s3", "PostObject")
             if credential is None:
+                if service == "sts" and protocols.asked(service, call.request) in UNSIGNED:
+                    raise errors.refusal(service, protocols.asked(service, call.request))
                 raise errors.unauthenticated(service)
             if credential.form.startswith("v2"):
                 if not is_s3:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from labkit.cloud.aws import moto_base, policy_boundaries, simulate
+from labkit.cloud.aws import iam_limits, moto_base, policy_boundaries, simulate
 from labkit.cloud.aws.errors import AwsError
 from labkit.cloud.aws.protocols import Operation, model_of, serialize
 from labkit.cloud.http import Response
@@ -24,7 +24,15 @@ SERVICE = "iam"
 
 #: Operations that mean the caller's own user when no name is given.
 _OF_CALLER = frozenset(
-    ("CreateAccessKey", "DeleteAccessKey", "GetUser", "ListAccessKeys", "UpdateAccessKey", "ListUserTags")
+    (
+        "CreateAccessKey",
+        "DeleteAccessKey",
+        "GetUser",
+        "ListAccessKeys",
+        "ListMFADevices",
+        "ListUserTags",
+        "UpdateAccessKey",
+    )
 )
 #: moto's messages -> AWS's.
 _MESSAGES = [
@@ -62,9 +70,11 @@ def prepare(call: Call, parameters: dict[str, Any]) -> None:
 
 def check(call: Call, parameters: dict[str, Any]) -> None:
     """Raises :class:`AwsError` for what AWS would refuse and moto would not."""
-    if rule := _RULES.get(call.operation):
-        with moto_base.lock("iam"):
-            rule(call.cloud.identities.iam(), parameters)
+    with moto_base.lock("iam"):
+        records = call.cloud.identities.iam()
+        iam_limits.check(records, call.operation, parameters)
+        if rule := _RULES.get(call.operation):
+            rule(records, parameters)
 
 
 # -- pages ---------------------------------------------------------------------------------------------------------

@@ -59,6 +59,8 @@ ALLOWED: dict[str, dict[str, Fidelity]] = {
             """,
         ),
         **_works("ListPolicyTags ListRoleTags ListUserTags TagPolicy TagRole TagUser UntagPolicy UntagRole UntagUser"),
+        **_works("GetAccountAuthorizationDetails", "whole, without pages")
+        | _works("ListMFADevices ListVirtualMFADevices", "there are none"),
         **_shape("CreateAccountAlias DeleteAccountAlias ListAccountAliases"),
     },
     "ecr": {

@@ -266,7 +266,7 @@ def test_version_2_only_where_aws_still_takes_it(cloud: AwsCloud) -> None:
             "NotImplemented",
             "PutBucketCors",
         ),
-        ("iam", "list_mfa_devices", {}, "NotImplemented", "ListMFADevices"),
+        ("iam", "list_ssh_public_keys", {}, "NotImplemented", "ListSSHPublicKeys"),
         (
             "sts",
             "decode_authorization_message",

@@ -17,6 +17,7 @@ from tests.cloud.aws.in_process import error
 TRUST = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
 GRANT = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}
 ARN = "arn:aws:iam::123456789012:policy/p"
+SID = "Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression [0-9A-Za-z]*"
 
 
 def document(*statements: dict[str, Any]) -> str:
@@ -245,10 +246,122 @@ def test_dates_are_in_lab_time(iam: Any, engine: Engine) -> None:
     [
         ("get_account_summary", {}),
         ("create_service_linked_role", {"AWSServiceName": "sagemaker.amazonaws.com"}),
-        ("list_mfa_devices", {}),
+        ("get_account_password_policy", {}),
     ],
 )
 def test_what_is_refused(iam: Any, operation: str, arguments: dict[str, Any]) -> None:
-    name = "".join(word.capitalize() for word in operation.split("_")).replace("Mfa", "MFA")
+    name = "".join(word.capitalize() for word in operation.split("_"))
     wanted = f"The local clouds do not serve iam:{name} yet; see docs/fidelity.md."
     assert error(getattr(iam, operation), **arguments) == (501, "NotImplemented", wanted)
+
+
+# -- quotas and names ----------------------------------------------------------------------------------------------
+
+
+def grants(count: int) -> str:
+    return document({**GRANT, "Resource": [f"arn:aws:s3:::bucket-{number:04}/*" for number in range(count)]})
+
+
+def test_policies_that_are_too_long(iam: Any) -> None:
+    """Each Resource of :func:`grants` has 29 characters, quotes and comma included."""
+    spaced = json.dumps(json.loads(grants(200)), indent=40)
+    iam.create_policy(PolicyName="p", PolicyDocument=spaced)
+    long = (409, "LimitExceeded", "Cannot exceed quota for PolicySize: 6144")
+    assert error(iam.create_policy, PolicyName="long", PolicyDocument=grants(215)) == long
+    assert error(iam.create_policy_version, PolicyArn=ARN, PolicyDocument=grants(215)) == long
+    iam.create_user(UserName="ann")
+    iam.put_user_policy(UserName="ann", PolicyName="a", PolicyDocument=grants(50))
+    iam.put_user_policy(UserName="ann", PolicyName="a", PolicyDocument=grants(51))
+    assert error(iam.put_user_policy, UserName="ann", PolicyName="b", PolicyDocument=grants(30)) == (
+        409,
+        "LimitExceeded",
+        "Maximum policy size of 2048 bytes exceeded for user ann",
+    )
+    trust = document(*[TRUST] * 30)
+    assert error(iam.create_role, RoleName="r", AssumeRolePolicyDocument=trust)[2] == (
+        "Cannot exceed quota for ACLSizePerRole: 2048"
+    )
+
+
+def test_a_role_has_ten_managed_policies(iam: Any) -> None:
+    iam.create_role(RoleName="r", AssumeRolePolicyDocument=document(TRUST))
+    for number in range(11):
+        iam.create_policy(PolicyName=f"p{number}", PolicyDocument=document(GRANT))
+    for number in range(10):
+        iam.attach_role_policy(RoleName="r", PolicyArn=f"{ARN}{number}")
+    iam.attach_role_policy(RoleName="r", PolicyArn=f"{ARN}3")
+    assert error(iam.attach_role_policy, RoleName="r", PolicyArn=f"{ARN}10") == (
+        409,
+        "LimitExceeded",
+        "Cannot exceed quota for PoliciesPerRole: 10",
+    )
+
+
+def test_names_are_given_once_whatever_the_path_and_the_case(iam: Any) -> None:
+    iam.create_policy(PolicyName="p", Path="/team/", PolicyDocument=document(GRANT))
+    assert error(iam.create_policy, PolicyName="P", PolicyDocument=document(GRANT)) == (
+        409,
+        "EntityAlreadyExists",
+        "A policy called P already exists. Duplicate names are not allowed.",
+    )
+    iam.create_user(UserName="ann")
+    assert error(iam.create_user, UserName="Ann") == (409, "EntityAlreadyExists", "User with name Ann already exists.")
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ({**GRANT, "Principal": "*"}, "Policy document should not specify a principal."),
+        (
+            {**GRANT, "Sid": "a b"},
+            SID,
+        ),
+    ],
+)
+def test_policies_of_identities_that_are_refused(iam: Any, statement: dict[str, Any], message: str) -> None:
+    refused = (400, "MalformedPolicyDocument", message)
+    iam.create_user(UserName="ann")
+    text = document(statement)
+    assert error(iam.create_policy, PolicyName="p", PolicyDocument=text) == refused
+    assert error(iam.put_user_policy, UserName="ann", PolicyName="p", PolicyDocument=text) == refused
+
+
+def test_tags_of_aws_itself(iam: Any) -> None:
+    iam.create_user(UserName="ann")
+    assert error(iam.tag_user, UserName="ann", Tags=[{"Key": "aws:mine", "Value": "1"}]) == (
+        400,
+        "InvalidInput",
+        "aws: prefixed tag key names are not allowed for external use.",
+    )
+
+
+def test_everything_in_one_answer(iam: Any) -> None:
+    iam.create_group(GroupName="g")
+    iam.put_group_policy(GroupName="g", PolicyName="inline", PolicyDocument=document(GRANT))
+    iam.create_user(UserName="ann", Tags=[{"Key": "team", "Value": "red"}])
+    iam.add_user_to_group(GroupName="g", UserName="ann")
+    iam.create_policy(PolicyName="p", PolicyDocument=document(GRANT))
+    iam.attach_user_policy(UserName="ann", PolicyArn=ARN)
+    iam.create_role(RoleName="r", AssumeRolePolicyDocument=document(TRUST))
+    iam.put_role_policy(RoleName="r", PolicyName="inline", PolicyDocument=document(GRANT))
+    whole = iam.get_account_authorization_details()
+    ann = next(each for each in whole["UserDetailList"] if each["UserName"] == "ann")
+    assert ann["GroupList"] == ["g"]
+    assert [each["PolicyArn"] for each in ann["AttachedManagedPolicies"]] == [ARN]
+    assert ann["Tags"] == [{"Key": "team", "Value": "red"}]
+    (role,) = whole["RoleDetailList"]
+    assert role["AssumeRolePolicyDocument"]["Statement"] == [TRUST]
+    assert role["RolePolicyList"] == [{"PolicyName": "inline", "PolicyDocument": json.loads(document(GRANT))}]
+    (group,) = whole["GroupDetailList"]
+    assert group["GroupPolicyList"][0]["PolicyName"] == "inline"
+    local = iam.get_account_authorization_details(Filter=["LocalManagedPolicy"])
+    assert [each["Arn"] for each in local["Policies"]] == [ARN]
+    assert local["Policies"][0]["PolicyVersionList"][0]["IsDefaultVersion"] is True
+    assert local["UserDetailList"] == []
+
+
+def test_nobody_has_a_second_factor(iam: Any) -> None:
+    iam.create_user(UserName="ann")
+    assert iam.list_mfa_devices()["MFADevices"] == []
+    assert iam.list_mfa_devices(UserName="ann")["MFADevices"] == []
+    assert iam.list_virtual_mfa_devices()["VirtualMFADevices"] == []

@@ -241,3 +241,11 @@ def test_does_trust(sts: Any, cloud: AwsCloud, make_role: Callable[..., None]) -
     assert cloud.identities.does_trust(role, "sagemaker.amazonaws.com")
     assert not cloud.identities.does_trust(role, "lambda.amazonaws.com")
     assert cloud.identities.role(f"{ROLE}x") is None
+
+
+def test_web_identities_are_refused_by_name(cloud: AwsCloud) -> None:
+    sts = in_process.client(cloud, "sts")
+    given = {"RoleArn": "arn:aws:iam::123456789012:role/r", "RoleSessionName": "ci", "WebIdentityToken": "x.y.z"}
+    status, code, message = error(sts.assume_role_with_web_identity, **given)
+    assert (status, code) == (501, "NotImplemented")
+    assert "sts:AssumeRoleWithWebIdentity" in message
