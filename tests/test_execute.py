@@ -74,7 +74,14 @@ class TestBothWays:
     def test_signals_reach_the_command(self, lab: Lab, fresh: list[str], number: signal.Signals) -> None:
         trap = f"trap 'echo caught; exit 9' {number.value}; echo ready; while :; do sleep 0.05; done"
         command = [*LABKIT, "exec", *fresh, "--", "sh", "-c", trap]
-        with subprocess.Popen(command, cwd=checkout(), stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(
+            command,
+            cwd=checkout(),
+            stdout=subprocess.PIPE,
+            text=True,
+            # The tests may run in the background of a shell, which has what it starts there ignore some signals.
+            preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
+        ) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
             process.send_signal(number)

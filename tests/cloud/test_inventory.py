@@ -53,10 +53,10 @@ def test_changes_are_written_and_survive_a_kill(lab: Lab, parts: Any) -> None:
     stock, audit, _ = parts
     stock.held = {"buckets": ["data"]}
     audit.record(event(read_only=False))
-    assert stock.looked.acquire(timeout=10)
+    assert stock.looked.acquire(timeout=60)
     audit.record(event(read_only=False))
     # The second look comes after the first was written.
-    assert stock.looked.acquire(timeout=10)
+    assert stock.looked.acquire(timeout=60)
     assert take_left_behind(lab) == {"fake": {"buckets": ["data"]}}
 
 
@@ -69,7 +69,7 @@ def test_reading_writes_nothing(lab: Lab, parts: Any) -> None:
 def test_an_orderly_end_leaves_nothing(lab: Lab, parts: Any) -> None:
     stock, audit, keeper = parts
     audit.record(event(read_only=False))
-    assert stock.looked.acquire(timeout=10)
+    assert stock.looked.acquire(timeout=60)
     keeper.close()
     assert take_left_behind(lab) == {}
 
@@ -78,11 +78,11 @@ def test_a_failing_cloud_does_not_end_the_keeping(lab: Lab, parts: Any) -> None:
     stock, audit, _ = parts
     stock.held = {"broken": []}
     audit.record(event(read_only=False))
-    assert stock.looked.acquire(timeout=10)
+    assert stock.looked.acquire(timeout=60)
     stock.held = {"buckets": ["data"]}
     for _ in range(2):
         audit.record(event(read_only=False))
-        assert stock.looked.acquire(timeout=10)
+        assert stock.looked.acquire(timeout=60)
     assert take_left_behind(lab) == {"fake": {"buckets": ["data"]}}
 
 

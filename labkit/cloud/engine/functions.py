@@ -210,9 +210,10 @@ class Function:
         ending, head, body = self._await(instance, begun + spec.start_timeout)
         seconds = time.monotonic() - begun
         instance.init_seconds = seconds
+        # What it wrote as it was loaded comes before what is told of the event.
+        self._launcher.catch_up()
         if ending is None and head.get("ready"):
             return instance
-        self._launcher.catch_up()
         code = process.wait(EXIT) if ending == "exited" else None
         self._end(instance)
         if ending is None:

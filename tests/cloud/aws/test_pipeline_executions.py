@@ -381,7 +381,7 @@ def test_a_service_starts_an_execution_as_a_role(pipelines: Pipelines, cloud: Aw
     pipeline, place = pipelines.pipeline("target", [mark(pipelines, "Mark")]), Place(cloud, "us-east-1")
     key = service_calls.assume(place, pipelines.role, "sagemaker.amazonaws.com", "schedule")
     execution = sagemaker_executions.start_as(place, key, {"PipelineName": pipeline}, "scheduler.amazonaws.com")
-    assert execution.wait(30)
+    assert execution.wait(100)
     assert execution.status == "Succeeded"
     weak = pipelines.make_role("nobody", actions=())
     key = service_calls.assume(place, weak, "sagemaker.amazonaws.com", "schedule")

@@ -72,9 +72,9 @@ def test_a_receiver_waits_and_others_do_not(events: EventWorld, sqs: Any) -> Non
     sqs.send_message(QueueUrl=other, MessageBody="x")
     assert bodies(sqs, other) == ["x"]
     sqs.send_message(QueueUrl=url, MessageBody="late")
-    waiting.join(10)
+    waiting.join(60)
     assert found == ["late"]
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 19, "it was told at once"
 
 
 def test_a_message_received_too_often_is_buried(events: EventWorld, sqs: Any) -> None:

@@ -117,7 +117,7 @@ def test_times_are_lab_times(container: Any, reached: AzureCloud) -> None:
     reached.engine.clock.advance(timedelta(days=1))
     container.upload_blob("a", b"x")
     modified = container.get_blob_client("a").get_blob_properties().last_modified
-    assert abs(modified - reached.engine.clock.now()) < timedelta(seconds=5)
+    assert abs(modified - reached.engine.clock.now()) < timedelta(minutes=1)
     assert modified - datetime.now(UTC) > timedelta(hours=23)
 
 

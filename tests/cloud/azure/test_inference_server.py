@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import textwrap
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 from labkit.cloud.engine.errors import ModelFailed, StartFailed
 from labkit.cloud.engine.launcher import Launcher
 from labkit.cloud.engine.serving import Answer, Endpoint, ModelServer, VariantSpec
+from tests.waiting import eventually
 
 SERVER = "labkit.cloud.azure.inference_server:InferenceServer"
 
@@ -42,13 +42,7 @@ class Served:
 
     def logged(self, text: str) -> str:
         """The first line with this text; output comes through a pipe, a little after the answer."""
-        deadline = time.monotonic() + 5
-        while time.monotonic() < deadline:
-            for line in list(self.lines):
-                if text in line:
-                    return line
-            time.sleep(0.005)
-        raise AssertionError(f"{text!r} is not in {self.lines}")
+        return eventually(lambda: next((line for line in list(self.lines) if text in line), ""))
 
 
 Serve = Callable[..., Served]

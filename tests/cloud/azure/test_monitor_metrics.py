@@ -66,7 +66,7 @@ def test_requests_are_counted_by_deployment_and_status(world: World) -> None:
 
 def test_latencies_and_their_percentiles(world: World) -> None:
     world.serve()
-    for seconds in (0.0, 0.0, 0.0, 0.2):
+    for seconds in (0.0, 0.0, 0.0, 1.0):
         world.score({"sleep": seconds})
     world.score({}, credential="wrong")  # no deployment answers: that is no latency
     found = metrics(world, metricnames="RequestLatency", aggregation="average,count,minimum,maximum,total")
@@ -81,13 +81,13 @@ def test_latencies_and_their_percentiles(world: World) -> None:
     (point,) = [point for point in metric["timeseries"][0]["data"] if point.get("count")]
     assert point["count"] == 4
     assert 0 < point["minimum"] < point["average"] < point["maximum"]
-    assert 200 <= point["maximum"] <= point["total"] < 3000
+    assert 1000 <= point["maximum"] <= point["total"] < 100_000
     assert point["average"] == pytest.approx(point["total"] / 4)
     names = "RequestLatency_P50,RequestLatency_P90,RequestLatency_P95,RequestLatency_P99"
     shares = metrics(world, metricnames=names, aggregation="average")["value"]
     values = [max(point.get("average", 0) for point in share["timeseries"][0]["data"]) for share in shares]
     assert values == sorted(values)
-    assert values[0] < 190
+    assert values[0] < 950
     assert values[3] == pytest.approx(point["maximum"], rel=0.05)  # the engine's histograms are that fine
 
 

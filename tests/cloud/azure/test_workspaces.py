@@ -10,6 +10,7 @@ import pytest
 from labkit.cloud.azure import AzureCloud
 from labkit.cloud.engine.clock import EPOCH
 from tests.cloud.azure.in_process import Rest, raised
+from tests.waiting import eventually
 
 
 def test_the_labs_own_workspace(ml: Any, cloud: AzureCloud) -> None:
@@ -142,6 +143,5 @@ def _await_gone(rest: Rest, path: str) -> None:
     status, _, headers = rest("DELETE", path)
     if status == 202:
         where = headers["azure-asyncoperation"].removeprefix("https://management.azure.com").partition("?")[0]
-        assert rest("GET", where)[1]["status"] == "Succeeded"
-    while rest("GET", path)[0] != 404:
-        pass
+        eventually(lambda: rest("GET", where)[1]["status"] == "Succeeded")
+    eventually(lambda: rest("GET", path)[0] == 404)
