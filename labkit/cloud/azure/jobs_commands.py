@@ -29,6 +29,8 @@ SERVERLESS = "serverless"
 SERVERLESS_TYPE = "Standard_DS3_v2"
 #: Services that jobs may ask for, to be looked at while they run.
 _SERVICES = "interactive services of a job"
+#: The property by which the SDK says that a job is to run on its own machine.
+_LOCAL = "IsLocal"
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Command:
 
     ``code`` and ``environment`` are versions of assets (None: no code); ``compute`` is the resource of a cluster, or
     None for serverless; ``identity`` what the job acts as, as requests write it; ``datastore`` where outputs go that
-    say nothing else.
+    say nothing else; ``notes`` say what was asked for and has no effect here.
     """
 
     command: str
@@ -51,6 +53,7 @@ class Command:
     machine: str = SERVERLESS_TYPE
     identity: Mapping[str, Any] = field(default_factory=dict)
     datastore: str = datastores.BLOBS
+    notes: tuple[str, ...] = ()
 
     @property
     def is_low_priority(self) -> bool:
@@ -79,6 +82,8 @@ def read(call: Call, properties: Mapping[str, Any]) -> Command:
     compute = find_compute(call, text(properties, "computeId"))
     resources = section(properties, "resources")
     check_instances(resources)
+    if _LOCAL in section(resources, "properties"):
+        raise refusal("jobs with the compute local, which a client runs in Docker on its own machine")
     return Command(
         command=command,
         environment=jobs_environments.find(call, text(properties, "environmentId")),
@@ -90,6 +95,7 @@ def read(call: Call, properties: Mapping[str, Any]) -> Command:
         compute=compute,
         machine=machine_of(compute, resources),
         identity=jobs_identity.read(call, properties.get("identity")),
+        notes=unheeded(resources),
     )
 
 
@@ -130,6 +136,12 @@ def machine_of(compute: Resource | None, resources: Mapping[str, Any]) -> str:
         return str(compute.properties["properties"].get("vmSize") or "")
     asked = resources.get("instanceType") or resources.get("instance_type")
     return str(asked or SERVERLESS_TYPE)
+
+
+def unheeded(resources: Mapping[str, Any]) -> tuple[str, ...]:
+    """Warnings of what is asked of a container."""
+    asked = [name for name in ("dockerArgs", "docker_args", "shmSize", "shm_size") if resources.get(name)]
+    return tuple(f"{name} has no effect: the local clouds run no containers." for name in asked)
 
 
 def read_timeout(call: Call, limits: Mapping[str, Any]) -> timedelta | None:

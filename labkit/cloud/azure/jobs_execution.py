@@ -70,6 +70,7 @@ class Execution:
         self._stopper: Callable[[], None] | None = None
         self._lock = threading.Lock()
         run.cancel = self.cancel
+        run.warnings.extend(command.notes)
 
     def start(self, values: Mapping[str, Value]) -> None:
         """Begins, with the values of the command's inputs."""

@@ -159,7 +159,9 @@ def mode_of(call: Call, name: str, given: Mapping[str, Any], allowed: tuple[str,
     if not asked:
         return ""
     if asked.lower() in _EVALUATED:
-        raise refusal(f"the mode {asked} of {name}: MLTable files are delivered as they are, not evaluated")
+        what = f"the mode {asked} of {name}"
+        why = f"The local clouds do not serve {what}: an MLTable is delivered as it is, not evaluated."
+        raise refusal(what, why)
     mode = _MODES.get(asked.lower())
     if mode not in allowed:
         raise call.user_error(f"The mode {asked} of {name} is not one of {', '.join(allowed)}.", 400, "BadArgument")

@@ -224,6 +224,7 @@ def _command(scope: _Scope, node: Mapping[str, Any], step: Step, identity: Mappi
         machine=jobs_commands.machine_of(compute, resources),
         identity=identity,
         datastore=scope.settings.datastore,
+        notes=jobs_commands.unheeded(resources),
     )
 
 
