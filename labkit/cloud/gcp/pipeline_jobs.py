@@ -141,6 +141,9 @@ def read(asked: Any) -> Pipeline:
     for component in pipeline.components.values():
         if component.container and (why := training_images.refusal(str(component.container.get("image", "")))):
             raise refusal(component.name, f"{component.name.removeprefix('comp-')}: {why}")
+        if component.container.get("resources", {}).get("accelerator"):
+            step = component.name.removeprefix("comp-")
+            raise refusal("accelerators", f"{step}: The local clouds have no accelerators: run the step without any.")
     return pipeline
 
 
@@ -249,7 +252,8 @@ def _inputs(call: Call, pipeline: Pipeline, config: Any) -> Values:
                 "runtime_config.parameter_values",
             )
     artifacts = {name: [_artifact(call, each.artifact_id)] for name, each in config.input_artifacts.items()}
-    if missing := sorted(set(pipeline.root.artifacts) - set(artifacts)):
+    needed = (name for name, each in pipeline.root.artifacts.items() if not each.get("isOptional"))
+    if missing := sorted(set(needed) - set(artifacts)):
         raise invalid(f"The input artifact {missing[0]} of the pipeline is not set.", "runtime_config.input_artifacts")
     return Values(given, artifacts)
 
@@ -287,8 +291,8 @@ PERMISSIONS = {
 
 NOTES = {
     "CreatePipelineJob": "KFP 2; containers run in this environment's Python, which needs the packages asked for; "
-    "limits of memory and processors are kept, not enforced; Google Cloud Pipeline Components, templates' URIs, keys "
-    "and networks refuse",
+    "limits of memory and processors are kept, not enforced; accelerators, Google Cloud Pipeline Components, "
+    "templates' URIs, keys and networks refuse",
     "ListPipelineJobs": "filters by names, states, times and labels",
     "CreateTrainingPipeline": "custom jobs, with the upload of their model; AutoML and managed datasets refuse",
 }

@@ -109,6 +109,29 @@ def test_images_that_nobody_can_pull_and_keys_are_refused(world: World) -> None:
     assert (status, answer["error"]["status"]) == (501, "UNIMPLEMENTED")
 
 
+def test_accelerators_are_refused(world: World) -> None:
+    def pipeline() -> None:
+        say(text="fast").set_accelerator_type("NVIDIA_TESLA_T4").set_accelerator_limit(1)
+
+    spec = compiled(pipeline)
+    status, answer = world("POST", f"{world.parent}/pipelineJobs", body(world, pipelineSpec=spec))
+    assert (status, answer["error"]["status"]) == (501, "UNIMPLEMENTED")
+    assert "say: The local clouds have no accelerators" in answer["error"]["message"]
+
+
+def test_an_optional_artifact_of_the_pipeline_may_be_left_out(world: World) -> None:
+    @dsl.component(base_image="python:3.11")
+    def look(table: dsl.Input[dsl.Dataset] = None) -> bool:
+        return table is None
+
+    @dsl.pipeline(name="optional")
+    def pipeline(table: dsl.Input[dsl.Dataset] = None) -> None:
+        look(table=table)
+
+    done = run(world, pipeline)
+    assert done.tasks["look"]["execution"]["metadata"]["output:Output"] is True
+
+
 def test_a_pipeline_that_another_version_of_kfp_compiled_runs(world: World) -> None:
     """The compiler has its own version installed in each component's container."""
 
