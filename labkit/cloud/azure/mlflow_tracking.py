@@ -61,8 +61,8 @@ def get_experiment_by_name(call: Call, names: dict[str, str]) -> dict[str, Any]:
 
 
 def search_experiments(call: Call, names: dict[str, str]) -> dict[str, Any]:
-    """All experiments; a filter is not evaluated but refused."""
-    if call.request.method == "POST" and call.body().get("filter"):
+    """All experiments; a filter is not evaluated but refused. MLflow 1's clients call it ``list``."""
+    if call.query.get("filter") or (call.request.method == "POST" and call.body().get("filter")):
         raise AzureError("INVALID_PARAMETER_VALUE", "Filters of experiments are not served by the local clouds.", 400)
     found = call.store(Runs).experiments()
     return {"experiments": [_experiment(call, name, identifier) for name, identifier in found.items()]}
@@ -292,6 +292,7 @@ def _routes() -> list[Route]:
         ("POST", "experiments/create", create_experiment, WRITE),
         ("GET", "experiments/get", get_experiment, READ),
         ("GET", "experiments/get-by-name", get_experiment_by_name, READ),
+        ("GET", "experiments/list", search_experiments, READ),
         ("GET", "experiments/search", search_experiments, READ),
         ("POST", "experiments/search", search_experiments, READ),
         ("POST", "runs/create", create_run, WRITE),

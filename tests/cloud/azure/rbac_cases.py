@@ -406,6 +406,9 @@ CASES: dict[str, list[Case]] = {
             SUB,
             True,
         ),
+        ("AI developer submits jobs", [("Azure AI Developer", WS)], f"{ML}/workspaces/jobs/write", WS, True),
+        ("AI developer lists no keys", [("Azure AI Developer", WS)], f"{ML}/workspaces/listKeys/action", WS, False),
+        ("AI administrator reads no blobs", [("Azure AI Administrator", RG)], f"{BLOBS}/read", SCORES, False),
         (
             "log reader queries",
             [("Log Analytics Reader", SUB)],

@@ -96,6 +96,14 @@ def test_numbers_that_json_does_not_have(jobs: Jobs) -> None:
     }
 
 
+def test_experiments_are_listed_as_by_older_clients(jobs: Jobs) -> None:
+    identifier = experiment(jobs)
+    _, answer = jobs.services("GET", f"{BASE}/experiments/list")
+    assert identifier in [each["experiment_id"] for each in answer["experiments"]]
+    status, answer = jobs.services("GET", f"{BASE}/experiments/search?filter=name%3D%27a%27")
+    assert (status, answer["message"]) == (400, "Filters of experiments are not served by the local clouds.")
+
+
 def test_what_cannot_be_logged_or_found(jobs: Jobs) -> None:
     run = logged(jobs, experiment(jobs))
     for path, body, status, code, message in (
