@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, unquote
 from labkit.cloud.engine.access import Caller
 from labkit.cloud.engine.audit import Event
 from labkit.cloud.engine.errors import CloudError, Denied
-from labkit.cloud.gcp import audit_logs, errors, oauth2, storage_fields, storage_signed
+from labkit.cloud.gcp import audit_logs, errors, oauth2, storage_acls, storage_fields, storage_signed
 from labkit.cloud.gcp.hosts import Target
 from labkit.cloud.gcp.multipart import parts, write
 from labkit.cloud.gcp.storage_errors import (
@@ -253,6 +253,7 @@ def _json(call: StorageCall) -> Response:
                 call.query["project"] = names["project"]
             return admit(call, route.permission, route.function, by_upload_id=route.by_upload_id, asks=route.asks)
     call.caller = call.cloud.identities.caller(call.request, call.target, "google.storage")
+    storage_acls.check_path(call, path)
     raise refused(f"{call.request.method} {call.request.path}")
 
 
@@ -276,6 +277,10 @@ def admit(
             raise refused(what)
     for parameter, what in _REFUSED_PARAMETERS.items():
         if parameter in call.query:
+            if parameter == "predefinedAcl":
+                storage_acls.check(
+                    call, call.bucket, "object" if call.permission.startswith("storage.obj") else "bucket"
+                )
             raise refused(what)
     return function(call)
 

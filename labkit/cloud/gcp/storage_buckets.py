@@ -135,8 +135,11 @@ def _check_name(name: str) -> None:
         raise invalid(f"Invalid bucket name: '{name}'")
 
 
-def _properties(body: dict[str, Any]) -> dict[str, object]:
-    """The settings of a bucket that a request's body has; refuses those that the kit would not give effect to."""
+def _properties(body: dict[str, Any], held: dict[str, Any] | None = None) -> dict[str, object]:
+    """The settings of a bucket that a request's body has; refuses those that the kit would not give effect to.
+
+    ``held`` is how access is decided now, where the body is merged into it.
+    """
     for name, harmless in _WITHOUT_EFFECT.items():
         if name in body and body[name] not in harmless:
             raise refused(f"the bucket setting {name}")
@@ -149,15 +152,18 @@ def _properties(body: dict[str, Any]) -> dict[str, object]:
     if kept.get("storageClass", "STANDARD") not in STORAGE_CLASSES:
         raise invalid(f"Invalid storage class: {kept['storageClass']}")
     if "iamConfiguration" in kept:
-        kept["iamConfiguration"] = _access(body["iamConfiguration"])
+        kept["iamConfiguration"] = _access(body["iamConfiguration"], held)
     return kept
 
 
-def _access(asked: dict[str, Any]) -> dict[str, Any]:
+def _access(asked: dict[str, Any], held: dict[str, Any] | None = None) -> dict[str, Any]:
     """How access is decided: by roles alone, or (as is usual until it is set) by access control lists beside them."""
-    types = {"uniformBucketLevelAccess": dict, "publicAccessPrevention": str}
+    types = {"uniformBucketLevelAccess": dict, "bucketPolicyOnly": dict, "publicAccessPrevention": str}
     check_types(asked, types, "iamConfiguration.")
-    uniform_access = asked.get("uniformBucketLevelAccess") or {}
+    # The second name is the setting's old one.
+    named = next((each for each in list(types)[:2] if asked.get(each) is not None), None)
+    asked = (held or {}) | asked
+    uniform_access = asked.get(named or "uniformBucketLevelAccess") or {}
     check_types(uniform_access, {"enabled": bool}, "uniformBucketLevelAccess.")
     uniform = bool(uniform_access.get("enabled", False))
     if asked.get("publicAccessPrevention", "inherited") not in ("inherited", "enforced", "unspecified"):
@@ -167,6 +173,20 @@ def _access(asked: dict[str, Any]) -> dict[str, Any]:
         "uniformBucketLevelAccess": {"enabled": uniform},
         "publicAccessPrevention": asked.get("publicAccessPrevention", "inherited"),
     }
+
+
+def _check_uniform(call: StorageCall, access: Any) -> None:
+    """Raises where roles alone are to decide no more and have conditions, which access control lists know nothing of.
+
+    https://cloud.google.com/storage/docs/uniform-bucket-level-access#should-you-use
+    """
+    policy = call.cloud.iam.policies.get(iam_resources.bucket_name(call.bucket))
+    if policy and policy.version == 3 and not (access or {}).get("uniformBucketLevelAccess", {}).get("enabled"):
+        raise StorageError(
+            412,
+            "conditionNotMet",
+            "Uniform bucket-level access cannot be disabled while the bucket's policy has IAM conditions.",
+        )
 
 
 def get(call: StorageCall) -> Response:
@@ -205,12 +225,14 @@ def _changed(call: StorageCall, *, merge: bool) -> Response:
         storage_conditions.check_bucket(call, bucket)
         usual: dict[str, object] = {"storageClass": "STANDARD", "iamConfiguration": _access({})}
         before = dict(bucket.properties) if merge else usual
-        changed = before | _properties(body)
+        held = before.get("iamConfiguration") if merge else None
+        changed = before | _properties(body, held)  # type: ignore[arg-type]
         if merge:
             changed = {name: value for name, value in changed.items() if name not in body or body[name] is not None}
             if isinstance(body.get("labels"), dict):
                 labels = {**(before.get("labels") or {}), **body["labels"]}  # type: ignore[dict-item]
                 changed["labels"] = {name: value for name, value in labels.items() if value is not None}
+        _check_uniform(call, changed.get("iamConfiguration"))
         bucket.properties = usual | changed
         bucket.metageneration += 1
         bucket.updated = call.buckets.now()

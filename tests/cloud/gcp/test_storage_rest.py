@@ -246,6 +246,53 @@ def test_errors_have_the_json_interfaces_shape(cloud: GcpCloud, bucket: str, eng
     )
 
 
+def test_a_change_of_how_access_is_decided_leaves_the_rest(cloud: GcpCloud, bucket: str) -> None:
+    target = f"/storage/v1/b/{bucket}"
+
+    def changed(**access: Any) -> Any:
+        answer = call(cloud, "PATCH", HOST, target, {"iamConfiguration": access})
+        shown = said(answer)["iamConfiguration"]
+        return shown["uniformBucketLevelAccess"]["enabled"], shown["publicAccessPrevention"]
+
+    assert changed(uniformBucketLevelAccess={"enabled": True}) == (True, "inherited")
+    assert changed(publicAccessPrevention="enforced") == (True, "enforced")
+    assert changed(bucketPolicyOnly={"enabled": False}) == (False, "enforced")
+    assert changed(uniformBucketLevelAccess={"enabled": True}, bucketPolicyOnly={"enabled": False}) == (
+        True,
+        "enforced",
+    )
+    member = "serviceAccount:learner@mlops-lab.iam.gserviceaccount.com"
+    condition = {"title": "t", "expression": "true"}
+    binding = {"role": "roles/storage.objectViewer", "members": [member], "condition": condition}
+    policy = said(call(cloud, "GET", HOST, f"{target}/iam"))
+    policy |= {"version": 3, "bindings": [*policy["bindings"], binding]}
+    assert call(cloud, "PUT", HOST, f"{target}/iam", policy).status == 200
+    answer = call(cloud, "PATCH", HOST, target, {"iamConfiguration": {"uniformBucketLevelAccess": {"enabled": False}}})
+    assert (answer.status, "has IAM conditions" in said(answer)["error"]["message"]) == (412, True)
+
+
+@pytest.mark.parametrize(
+    ("verb", "target", "what"),
+    [
+        ("GET", "/storage/v1/b/{bucket}/o/x/acl", "get legacy ACL for an object"),
+        ("GET", "/storage/v1/b/{bucket}/defaultObjectAcl", "get legacy ACL for an object"),
+        ("POST", "/storage/v1/b/{bucket}/acl", "insert legacy ACL for a bucket"),
+        ("DELETE", "/storage/v1/b/{bucket}/o/x/acl/allUsers", "delete legacy ACL for an object"),
+        ("POST", "/upload/storage/v1/b/{bucket}/o?name=x&predefinedAcl=publicRead", "insert legacy ACL for an object"),
+    ],
+)
+def test_there_are_no_access_lists_where_roles_alone_decide(
+    cloud: GcpCloud, bucket: str, verb: str, target: str, what: str
+) -> None:
+    body = {"iamConfiguration": {"uniformBucketLevelAccess": {"enabled": True}}}
+    assert call(cloud, "PATCH", HOST, f"/storage/v1/b/{bucket}", body).status == 200
+    answer = call(cloud, verb, HOST, target.format(bucket=bucket), b"")
+    assert answer.status == 400
+    assert said(answer)["error"]["message"].startswith(
+        f"Cannot {what} when uniform bucket-level access is enabled. Read more at https://cloud.google.com/storage/"
+    )
+
+
 @pytest.mark.parametrize(
     ("verb", "target", "what"),
     [
