@@ -123,13 +123,18 @@ def read_bindings(iam: Iam, resource: str, sent: list[dict[str, Any]]) -> tuple[
 
 
 def check_role(iam: Iam, resource: str, role: str) -> None:
-    """Raises unless the role exists and can be granted on a resource (its full name)."""
+    """Raises unless the role exists and can be granted on a resource (its full name).
+
+    Bindings to a custom role that was deleted stay until they are taken out, so they may be sent back.
+    """
     if not role:
         raise invalid("Role is required for each binding.", "policy.bindings.role")
     project = iam_roles.custom_project(role)
     if project:
         custom = iam.roles.find(role)
-        if custom is None or custom.deleted or iam.project_of(resource) != project:
+        held = iam.policies.get(resource) or Policy()
+        gone = custom is None or (custom.deleted and all(each.role != role for each in held.bindings))
+        if gone or iam.project_of(resource) != project:
             raise invalid(f"Role ({role}) does not exist in the resource's hierarchy.")
         return
     if not grantable(role, resource):

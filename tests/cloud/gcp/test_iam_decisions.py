@@ -412,6 +412,23 @@ def test_a_binding_that_cannot_be(
     assert message in caught.value.message
 
 
+def test_bindings_to_a_role_that_was_deleted_stay_and_no_new_ones_come(setting: Setting) -> None:
+    """https://cloud.google.com/iam/docs/creating-custom-roles#deleting-custom-role"""
+    role, member = f"projects/{setting.project}/roles/predicts", f"serviceAccount:{setting.account.email}"
+    setting.bind(P, role, member)
+    custom = setting.cloud.iam.roles.find(role)
+    assert custom is not None
+    custom.deleted = setting.cloud.engine.clock.now()
+    iam, name = setting.cloud.iam, f"{PROJECT}{setting.project}"
+    policy = iam.policies.get(name)
+    assert policy is not None
+    sent = [{"role": each.role, "members": list(each.members)} for each in policy.bindings]
+    read = iam_policy_service.read_bindings(iam, name, [*sent, {"role": "roles/viewer", "members": [member]}])
+    assert {role, "roles/viewer"} <= {each.role for each in read}
+    with pytest.raises(GcpError, match="does not exist in the resource's hierarchy"):
+        setting.bind(B, role, member)
+
+
 def test_users_groups_and_domains_are_kept(setting: Setting) -> None:
     for member in ("user:Jo@Example.com", "group:ops@example.com", "domain:example.com"):
         setting.bind(P, "roles/viewer", member)
