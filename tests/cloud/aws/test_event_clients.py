@@ -17,6 +17,7 @@ import pytest
 from labkit.cloud import client
 from labkit.cloud.state import Lab
 from tests.cloud.aws.event_world import ACCOUNT, allow, archive, policy
+from tests.days import to_the_middle_of_a_month
 
 AWS = Path(sys.executable).with_name("aws")
 
@@ -131,6 +132,7 @@ print(pipeline.describe_trigger("churn-monthly")["Schedule_State"])
 
 def test_the_sdks_own_schedule(fresh_clouds: Callable[[], Lab]) -> None:
     lab = fresh_clouds()
+    to_the_middle_of_a_month(lab)
     trusted = {"Service": ["sagemaker.amazonaws.com", "scheduler.amazonaws.com"]}
     trust = policy({"Principal": trusted, "Action": "sts:AssumeRole"})
     iam, sagemaker = boto3.client("iam"), boto3.client("sagemaker")

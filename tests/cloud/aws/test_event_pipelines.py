@@ -11,8 +11,14 @@ import pytest
 
 from labkit.cloud.engine import Engine
 from tests.cloud.aws.event_world import EventWorld, allow
+from tests.days import to_the_middle_of_a_month
 
 STATUS = "SageMaker Model Building Pipeline Execution Status Change"
+
+
+@pytest.fixture(autouse=True)
+def _ordinary_day(engine: Engine) -> None:
+    to_the_middle_of_a_month(engine.clock)
 
 
 @pytest.fixture

@@ -12,9 +12,15 @@ import pytest
 from labkit.cloud.engine import Engine
 from tests.cloud.aws.event_world import EventWorld, allow, arn
 from tests.cloud.aws.in_process import error
+from tests.days import to_the_middle_of_a_month
 
 OFF = {"Mode": "OFF"}
 PRINT = "def handler(event, context): print('at', event['at'])"
+
+
+@pytest.fixture(autouse=True)
+def _ordinary_day(engine: Engine) -> None:
+    to_the_middle_of_a_month(engine.clock)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import pytest
 from tests.cloud.azure import in_process
 from tests.cloud.azure.jobs_world import Jobs, step
 from tests.cloud.azure.online_world import World
+from tests.days import to_the_middle_of_a_month
 from tests.waiting import eventually
 
 AT, FOLDER = {"at": {"type": "string"}}, {"type": "uri_folder"}
@@ -20,6 +21,7 @@ MONTHLY = {"triggerType": "Recurrence", "frequency": "month", "interval": 1}
 @pytest.fixture
 def jobs(own_world: World) -> Jobs:
     """Jobs in clouds of their own, whose clock may be advanced."""
+    to_the_middle_of_a_month(own_world.cloud.engine.clock)
     return Jobs(own_world.rest, "own")
 
 

@@ -15,6 +15,7 @@ from labkit.cloud.gcp.schedules import Schedules
 from tests.cloud.gcp.in_process import Lab
 from tests.cloud.gcp.pipeline_world import compiled
 from tests.cloud.gcp.vertex_world import World
+from tests.days import to_the_middle_of_a_month
 from tests.waiting import eventually
 
 
@@ -34,6 +35,7 @@ SPEC = compiled(pipeline)
 def world(tmp_path: Any) -> Iterator[World]:
     """A cloud of its own: other tests' clock is not to be moved."""
     engine = Engine(tmp_path / "engine")
+    to_the_middle_of_a_month(engine.clock)
     cloud = GcpCloud(engine, Lab(tmp_path / "lab"))
     yield World(cloud, "schedules-lab")
     cloud.close()
@@ -180,7 +182,7 @@ def test_schedules_are_listed(world: World) -> None:
     found = world.ok("GET", f'{world.parent}/schedules?filter=display_name="second"')["schedules"]
     assert [each["displayName"] for each in found] == ["second"]
     start = datetime.fromisoformat(found[0]["startTime"].replace("Z", "+00:00"))
-    assert abs(start - datetime.now(UTC)) < timedelta(minutes=1)
+    assert abs(start - world.engine.clock.now()) < timedelta(minutes=1)
 
 
 def test_the_filters_that_the_reference_shows(world: World) -> None:

@@ -11,6 +11,7 @@ from labkit.cloud.state import Lab
 from labkit.labs.intermediate import gcp_schedule
 from labkit.labs.intermediate.gcp_project import Project
 from labkit.labs.task import NotAttempted, Wrong
+from tests.days import to_the_middle_of_a_month
 from tests.labs.intermediate import gcp_world
 from tests.labs.intermediate.gcp_world import beside, gated, job, pipeline
 
@@ -75,6 +76,7 @@ def test_a_schedule_that_could_start_nothing_is_wrong(gcp_project: Project, lab_
 
 
 def test_a_schedule_says_what_it_has_started(gcp_project: Project, lab_clouds: Lab) -> None:
+    to_the_middle_of_a_month(lab_clouds)
     name = gcp_world.schedule(job(gcp_world.uncached(SPEC), data=gcp_project.months))
     client.control(lab_clouds, "POST", "clock/advance", {"seconds": 31 * 86400})
     gcp_project.vertex("POST", f"{name}:pause", json={})
