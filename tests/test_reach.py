@@ -21,7 +21,7 @@ IDENTITY = "https://sts.us-east-1.amazonaws.com/?Action=GetCallerIdentity&Versio
 def run(command: str) -> subprocess.CompletedProcess[str]:
     if not shutil.which(command.split()[0]):
         pytest.skip(f"{command.split()[0]} is not installed")
-    return subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
+    return subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=250)
 
 
 def test_boto3_with_the_clouds_own_host_names(clouds: Lab) -> None:

@@ -34,7 +34,7 @@ OPTIONS = [
     "--disable-sync",
 ]
 #: A busy machine with two cores is slow to start a kernel.
-expect.set_options(timeout=60_000)
+expect.set_options(timeout=200_000)
 #: JupyterLab draws only the cells in sight; a test looks at all of them.
 EVERY_CELL = {"windowingMode": "none"}
 
@@ -86,7 +86,7 @@ def jupyter(chromium_path: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield _wait_for_address(process)
     finally:
         process.terminate()
-        said = process.communicate(timeout=60)[0]
+        said = process.communicate(timeout=250)[0]
         client.down(Lab(state))
     assert "JupyterLab has ended. The local clouds are still up" in said
 
@@ -168,5 +168,6 @@ class Notebook:
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     page = browser.new_page(viewport={"width": 1280, "height": 860})
+    page.set_default_timeout(200_000)
     yield page
     page.close()

@@ -65,7 +65,7 @@ def post_signed(url, host, path, body):
     signature = hmac.new(key, to_sign.encode(), hashlib.sha256).hexdigest()
     authorization = f"AWS4-HMAC-SHA256 Credential={access}/{scope}, SignedHeaders={signed}, Signature={signature}"
     sent = {"Content-Type": "application/json", "X-Amz-Date": stamp, "Authorization": authorization}
-    return requests.post(url, data=body, headers=sent, timeout=60)
+    return requests.post(url, data=body, headers=sent, timeout=250)
 
 
 def main():
@@ -133,7 +133,7 @@ def main():
     assert raw.status_code == 200, raw.text
     np.testing.assert_allclose(raw.json()["predictions"], model.predict(rows), rtol=1e-12)
 
-    unsigned = requests.post(f"https://{host}{path}", data=body, timeout=60)
+    unsigned = requests.post(f"https://{host}{path}", data=body, timeout=250)
     assert unsigned.status_code == 403, unsigned.status_code
 
     logs = session.client("logs").filter_log_events(logGroupName="/aws/sagemaker/Endpoints/petal-length")["events"]

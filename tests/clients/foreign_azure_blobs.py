@@ -31,7 +31,7 @@ def send(method, path, body=None, version="2023-01-01"):
     """One request to Resource Manager; its answer's JSON."""
     headers = {"Authorization": f"Bearer {credential.get_token('https://management.azure.com/.default').token}"}
     response = requests.request(
-        method, f"{MANAGEMENT}/{path}", params={"api-version": version}, headers=headers, json=body, timeout=30
+        method, f"{MANAGEMENT}/{path}", params={"api-version": version}, headers=headers, json=body, timeout=250
     )
     response.raise_for_status()
     return response.json()
@@ -69,8 +69,8 @@ def storage():
         permission=BlobSasPermissions(read=True),
         expiry=until,
     )
-    assert requests.get(f"{small.url}?{signature}", timeout=30).content == b"changed"
-    assert requests.delete(f"{small.url}?{signature}", timeout=30).status_code == 403
+    assert requests.get(f"{small.url}?{signature}", timeout=250).content == b"changed"
+    assert requests.delete(f"{small.url}?{signature}", timeout=250).status_code == 403
     blob.delete_blob()
     assert not blob.exists()
     container.delete_container()

@@ -103,7 +103,7 @@ def deploy(client, folder, endpoint, deployment, model):
 
 def score(uri, key, data, deployment=""):
     headers = {"Authorization": f"Bearer {key}", **({"azureml-model-deployment": deployment} if deployment else {})}
-    return requests.post(uri, json={"data": data}, headers=headers, timeout=30)
+    return requests.post(uri, json={"data": data}, headers=headers, timeout=250)
 
 
 def refused(action, text):

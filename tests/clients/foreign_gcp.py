@@ -110,7 +110,7 @@ same(
     json.loads(subprocess.run(command, input=body, capture_output=True, text=True, check=True).stdout)["predictions"],
     line,
 )
-assert requests.post(f"{url}:predict", data=body, timeout=30).status_code == 401
+assert requests.post(f"{url}:predict", data=body, timeout=250).status_code == 401
 same(other.raw_predict(body.encode(), {"Content-Type": "application/json"}).json()["predictions"], line)
 
 # What was measured and logged.

@@ -129,7 +129,7 @@ class Running:
     def __init__(self, manager: KernelManager, log: Path) -> None:
         self.client = manager.client()
         self.client.start_channels()
-        self.client.wait_for_ready(timeout=60)
+        self.client.wait_for_ready(timeout=250)
         self.log = log
 
     def execute(self, code: str) -> tuple[str, str]:
@@ -143,7 +143,7 @@ class Running:
             elif message["msg_type"] == "error":
                 out["stderr"].append(f"{content['ename']}: {content['evalue']}")
 
-        self.client.execute_interactive(code, output_hook=note, timeout=60)
+        self.client.execute_interactive(code, output_hook=note, timeout=250)
         return "".join(out["stdout"]), "".join(out["stderr"])
 
 

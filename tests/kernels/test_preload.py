@@ -177,5 +177,5 @@ def test_the_debugger_attaches(warmed: tuple[Callable[..., Kernel], Path], cloud
             "debug_request", {"type": "request", "seq": number, "command": command, "arguments": given}
         )
         control.send(message)
-        answer = kernel.client.get_control_msg(timeout=30)
+        answer = kernel.client.get_control_msg(timeout=250)
         assert answer["content"]["success"], answer

@@ -38,7 +38,7 @@ def is_here(where: str) -> bool:
 
 
 # The lab whose SDK has the most telemetry.
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_no_process_of_a_lab_tries_to_leave_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record = tmp_path / "connections"
     (tmp_path / "sitecustomize.py").write_text(RECORDER.format(file=str(record)))

@@ -15,7 +15,7 @@ SCRIPT = ROOT / "tools" / "find_python.sh"
 
 def find(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["/bin/sh", SCRIPT, *arguments], capture_output=True, text=True, env={"PATH": str(path)}, timeout=30
+        ["/bin/sh", SCRIPT, *arguments], capture_output=True, text=True, env={"PATH": str(path)}, timeout=250
     )
 
 

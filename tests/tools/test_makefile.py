@@ -15,7 +15,7 @@ TARGETS = ["help", "setup", "lab", "test", "lint", "bench", "release", "clean"]
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
-    return subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True, env=clean, timeout=60)
+    return subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True, env=clean, timeout=250)
 
 
 def test_make_alone_lists_every_target() -> None:

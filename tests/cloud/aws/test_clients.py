@@ -25,7 +25,7 @@ AWS = Path(sys.executable).with_name("aws")
 
 def aws(*arguments: str, fails: bool = False) -> str:
     """Runs the command; returns its output, or what it says when it must fail."""
-    done = subprocess.run([str(AWS), *arguments], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([str(AWS), *arguments], capture_output=True, text=True, timeout=250)
     assert bool(done.returncode) == fails, done.stderr
     return done.stderr.strip() if fails else done.stdout
 

@@ -37,7 +37,7 @@ def handler(event, context):
 
 def aws(*arguments: str) -> Any:
     """Runs the command; returns its answer."""
-    done = subprocess.run([str(AWS), *arguments], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([str(AWS), *arguments], capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout) if done.stdout.strip() else None
 
@@ -138,7 +138,7 @@ def test_the_sdks_own_schedule(fresh_clouds: Callable[[], Lab]) -> None:
     iam, sagemaker = boto3.client("iam"), boto3.client("sagemaker")
     made = iam.create_role(RoleName="pipeline", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
     iam.attach_role_policy(RoleName="pipeline", PolicyArn="arn:aws:iam::aws:policy/AmazonSageMakerFullAccess")
-    done = subprocess.run([sys.executable, "-c", SDK, made], capture_output=True, text=True, timeout=100)
+    done = subprocess.run([sys.executable, "-c", SDK, made], capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stderr
     arn = f"arn:aws:scheduler:us-east-1:{ACCOUNT}:schedule/default/churn-monthly"
     assert done.stdout.split()[-3:] == [arn, arn, "ENABLED"]

@@ -45,7 +45,7 @@ def world(clouds: Lab) -> Iterator[World]:
 
 
 def aws(*arguments: str) -> tuple[int, str, str]:
-    done = subprocess.run([str(AWS), *arguments], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([str(AWS), *arguments], capture_output=True, text=True, timeout=250)
     return done.returncode, done.stdout, done.stderr.strip()
 
 

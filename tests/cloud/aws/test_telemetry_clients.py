@@ -33,7 +33,7 @@ def name(clouds: Lab) -> Iterator[str]:
 
 def aws(*arguments: str) -> tuple[int, Any, str]:
     """The command's exit status, what it printed (as JSON, where that was anything) and its error."""
-    done = subprocess.run([str(AWS), *arguments, "--output", "json"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([str(AWS), *arguments, "--output", "json"], capture_output=True, text=True, timeout=250)
     return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr.strip()
 
 

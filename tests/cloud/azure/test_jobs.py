@@ -276,6 +276,8 @@ def test_a_job_is_changed_listed_and_deleted(jobs: Jobs) -> None:
 
     assert listed() == [run.name]
     assert listed(jobType="Pipeline") == []
+    assert listed(properties="azureml.runsource=azureml.scriptrun") == [run.name]
+    assert listed(properties="azureml.runsource=other") == []
     jobs.services("PATCH", f"/history/v1.0{{ws}}/experiments/Default/runs/{run.name}", {"hidden": True})
     assert listed() == []
     assert listed(listViewType="ArchivedOnly") == [run.name]

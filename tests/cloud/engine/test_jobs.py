@@ -403,7 +403,7 @@ launcher.close()
 
 def test_a_system_that_forbids_mounts_is_told_with_what_to_do():
     # In a process of its own, for the fork server is one a process.
-    done = subprocess.run([sys.executable, "-c", FORBIDDEN], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", FORBIDDEN], capture_output=True, text=True, timeout=250)
     refused, again, running, state = done.stdout.splitlines()
     assert refused.startswith(
         "This system does not let the local clouds show a job its files as /opt/ml (Operation not permitted): "

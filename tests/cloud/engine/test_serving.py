@@ -39,7 +39,7 @@ def endpoint(launcher):
 
 
 def spec(
-    tmp_path: Path, name: str = "blue", *, weight: float = 1.0, replicas: int = 1, lines=None, timeout=30.0, **options
+    tmp_path: Path, name: str = "blue", *, weight: float = 1.0, replicas: int = 1, lines=None, timeout=250.0, **options
 ):
     output = (lambda replica, line: lines.append((replica, line))) if lines is not None else (lambda *_: None)
     options.setdefault("name", options.pop("model", name))

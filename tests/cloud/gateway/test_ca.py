@@ -99,7 +99,7 @@ def test_other_programs_accept_its_certificates(gateway: Gateway, program: str) 
         f" -CAfile '{trust}' -verify_return_error -verify_hostname a.cloud.test -x509_strict -brief </dev/null",
         "node": f"NODE_EXTRA_CA_CERTS='{trust}' node -e \"{NODE}\" {gateway.port}",
     }
-    done = subprocess.run(["sh", "-c", commands[program]], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["sh", "-c", commands[program]], capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

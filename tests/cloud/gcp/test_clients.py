@@ -43,7 +43,7 @@ def raised(action: Callable[[], Any]) -> tuple[int, str]:
 
 def test_google_auth_finds_the_lab(token: str) -> None:
     url = "https://us-central1-aiplatform.googleapis.com/v1/projects/mlops-lab/locations/us-central1/operations"
-    answer = requests.get(url, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+    answer = requests.get(url, headers={"Authorization": f"Bearer {token}"}, timeout=250)
     assert answer.status_code == 200, answer.text
 
 
@@ -71,7 +71,7 @@ def status(host: str, method: str, body: bytes = b"", metadata: Any = ()) -> tup
     import grpc
 
     with channel(host) as opened, pytest.raises(grpc.RpcError) as caught:
-        opened.unary_unary(method)(body, metadata=metadata, timeout=30)
+        opened.unary_unary(method)(body, metadata=metadata, timeout=250)
     return caught.value.code().name, caught.value.details(), dict(caught.value.trailing_metadata() or ())
 
 
@@ -144,9 +144,9 @@ def test_even_an_unknown_method_is_for_callers_only(clouds: Lab) -> None:
 
 @pytest.mark.skipif(not shutil.which("gcloud"), reason="gcloud is not installed")
 def test_the_gcloud_command_has_a_token(clouds: Lab) -> None:
-    said = subprocess.check_output(["gcloud", "auth", "print-access-token"], text=True, timeout=100)
+    said = subprocess.check_output(["gcloud", "auth", "print-access-token"], text=True, timeout=250)
     url = f"https://oauth2.googleapis.com/tokeninfo?access_token={said.strip()}"
-    assert requests.get(url, timeout=30).json()["email"] == "learner@mlops-lab.iam.gserviceaccount.com"
+    assert requests.get(url, timeout=250).json()["email"] == "learner@mlops-lab.iam.gserviceaccount.com"
 
 
 def test_curl_speaks_http_1_on_the_same_host(clouds: Lab, token: str) -> None:

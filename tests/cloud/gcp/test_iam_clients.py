@@ -195,7 +195,7 @@ def test_the_gcloud_command_makes_an_account_and_binds_it(clouds: Lab) -> None:
     email = f"{name}@{PROJECT}.iam.gserviceaccount.com"
 
     def gcloud(*arguments: str) -> str:
-        done = subprocess.run(["gcloud", *arguments], capture_output=True, text=True, timeout=100)
+        done = subprocess.run(["gcloud", *arguments], capture_output=True, text=True, timeout=250)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

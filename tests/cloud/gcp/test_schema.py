@@ -21,7 +21,7 @@ def test_the_generated_files_are_those_of_the_installed_libraries() -> None:
         "import gzip; from labkit.cloud.gcp import generate as g; d, m = g.read();"
         "print(gzip.decompress(g.DESCRIPTORS.read_bytes()) == d, g.METHODS.read_text() == m)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=250)
     assert done.stdout.split() == ["True", "True"], done.stderr
 
 
@@ -147,7 +147,7 @@ for method in schema.methods()["aiplatform"].values():
             compare(schema.pool().FindMessageTypeByName(name))
 print(len(seen) > 200)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=250)
     assert done.stdout.strip() == "True", done.stderr
 
 

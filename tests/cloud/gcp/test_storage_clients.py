@@ -228,7 +228,7 @@ def test_an_upload_that_was_cut_off_in_the_middle_of_a_piece_is_resumed(client: 
     address = bucket.blob("cut").create_resumable_upload_session(content_type="text/plain", size=len(content))
 
     def send(data: Any, where: str) -> requests.Response:
-        return requests.put(address, data=data, headers={"Content-Range": where}, timeout=30)
+        return requests.put(address, data=data, headers={"Content-Range": where}, timeout=250)
 
     def cut_off() -> Iterator[bytes]:
         yield content[piece : piece + 1000]

@@ -216,7 +216,7 @@ def test_a_bearer_token_and_plain_rest(sdk: Any, upload: Callable[..., Any]) -> 
     credentials.refresh(Request())
     url = f"https://{REGION}-aiplatform.googleapis.com/v1/{endpoint.resource_name}:predict"
     body = {"instances": ROWS.tolist()}
-    answer = requests.post(url, json=body, headers={"Authorization": f"Bearer {credentials.token}"}, timeout=30)
+    answer = requests.post(url, json=body, headers={"Authorization": f"Bearer {credentials.token}"}, timeout=250)
     assert answer.json()["predictions"] == trained().predict(ROWS).tolist()
-    refused = requests.post(url, json=body, timeout=30)
+    refused = requests.post(url, json=body, timeout=250)
     assert (refused.status_code, refused.json()["error"]["status"]) == (401, "UNAUTHENTICATED")
