@@ -11,6 +11,8 @@ from labkit.cloud.aws.pipeline_values import is_expression
 
 #: Members that a pipeline sets itself, so that a definition cannot.
 _SET_BY_PIPELINE = {"CreateModelPackage": frozenset(("ModelPackageName", "CertifyForMarketplace"))}
+#: Members that a pipeline sets where a definition does not.
+_NAMED_BY_PIPELINE = frozenset(("ModelName", "ProcessingJobName", "TrainingJobName", "TransformJobName"))
 
 
 def shape_of(operation: str) -> Any:
@@ -18,33 +20,58 @@ def shape_of(operation: str) -> Any:
     return protocols.model_of("sagemaker").operation_model(operation).input_shape
 
 
+def has_property(operation: str, name: str) -> bool:
+    """Whether a step that an operation does has a property: a member of what describes it when it is done."""
+    described = protocols.model_of("sagemaker").operation_model(operation.replace("Create", "Describe", 1)).output_shape
+    return name in described.members
+
+
 def check(operation: str, arguments: Any, invalid: Callable[[str], Exception]) -> None:
-    """Raises ``invalid(reason)`` for members that the operation does not have and for values of another form."""
+    """Raises ``invalid(reason)`` for members that the operation does not have or has to have, and for values of
+    another form; lists are as long as they may be.
+    """
     for name in _SET_BY_PIPELINE.get(operation, ()):
         if name in arguments:
             raise invalid(f"Unknown Argument member '{name}'")
-    _check(shape_of(operation), arguments, invalid)
+    shape = shape_of(operation)
+    own = operation.removeprefix("Create") + "Name"
+    _check(shape, arguments, invalid, spared=_NAMED_BY_PIPELINE & {own})
 
 
-def _check(shape: Any, value: Any, invalid: Callable[[str], Exception]) -> None:
+def _check(
+    shape: Any, value: Any, invalid: Callable[[str], Exception], name: str = "", spared: frozenset[str] = frozenset()
+) -> None:
     if value is None or is_expression(value):
         return
     kind = shape.type_name
     if kind in ("structure", "map"):
         if not isinstance(value, dict):
             raise invalid("Expecting start of Json Object.")
-        for name, each in value.items():
+        for member, each in value.items():
             if kind == "map":
-                _check(shape.value, each, invalid)
-            elif name not in shape.members:
-                raise invalid(f"Unknown Argument member '{name}'")
+                _check(shape.value, each, invalid, member)
+            elif member not in shape.members:
+                raise invalid(f"Unknown Argument member '{member}'")
             else:
-                _check(shape.members[name], each, invalid)
+                _check(shape.members[member], each, invalid, member)
+        for member in getattr(shape, "required_members", ()):
+            if value.get(member) is None and member not in spared:
+                raise invalid(f"Model Validation failed: {member} must not be null.")
     elif kind == "list":
         if not isinstance(value, list):
             raise invalid("Expecting start of Json Array.")
+        # https://github.com/aws/sagemaker-python-sdk/issues/6156 quotes AWS.
+        least, most = shape.metadata.get("min", 0), shape.metadata.get("max", len(value))
+        if len(value) < least:
+            raise invalid(
+                f"Model Validation failed: Length of container {name}={len(value)} cannot be less than min={least}."
+            )
+        if len(value) > most:
+            raise invalid(
+                f"Model Validation failed: Length of container {name}={len(value)} cannot be greater than max={most}."
+            )
         for each in value:
-            _check(shape.member, each, invalid)
+            _check(shape.member, each, invalid, name)
     elif isinstance(value, (dict, list)):
         raise invalid(
             f"Expecting a value of type {kind}, found {'an object' if isinstance(value, dict) else 'a list'}."

@@ -15,6 +15,7 @@ from typing import Any
 
 from labkit.cloud.aws import pipeline_arguments, pipeline_conditions
 from labkit.cloud.aws.errors import AwsError, refusal
+from labkit.cloud.aws.pipeline_arguments import has_property
 from labkit.cloud.aws.pipeline_policies import Cache, Retrying, read_cache, read_retries
 from labkit.cloud.aws.pipeline_values import EXECUTION, references
 
@@ -287,6 +288,10 @@ def _check_references(definition: Definition, document: Mapping[str, Any]) -> No
             step = definition.steps.get(found[1])
             if step is not None and found[2] not in step.property_files:
                 raise invalid(f"Step '{found[1]}' has no property file '{found[2]}'.")
+        elif found := re.fullmatch(r"Steps\.([^.\[]+)\.(\w+).*", path):
+            step = definition.steps.get(found[1])
+            if step is not None and step.type in OPERATIONS and not has_property(OPERATIONS[step.type], found[2]):
+                raise invalid(f"Invalid property reference '{path}': a {step.type} step has no property '{found[2]}'.")
     graph: TopologicalSorter[str] = TopologicalSorter()
     for step in definition.steps.values():
         for name in step.after:

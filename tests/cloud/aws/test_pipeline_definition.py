@@ -81,6 +81,18 @@ def test_steps_wait_for_what_they_use_and_for_their_branch() -> None:
         ),
         (document(condition("G", {"Get": "Steps.Z.ExitMessage"})), "Step 'G' depends on 'Z', which is not a step"),
         (document({**processing("A"), "Arguments": {"Bogus": 1}}), "Unknown Argument member 'Bogus'"),
+        (
+            document(processing("A"), {**FAIL, "Arguments": {"ErrorMessage": {"Get": "Steps.A.ModelArtifacts.X"}}}),
+            "Invalid property reference 'Steps.A.ModelArtifacts.X': a Processing step has no property",
+        ),
+        (
+            document({**processing("A"), "Arguments": {"RoleArn": "r"}}),
+            "Model Validation failed: ProcessingResources must not be null.",
+        ),
+        (
+            document({"Name": "T", "Type": "Training", "Arguments": {"InputDataConfig": []}}),
+            "Model Validation failed: Length of container InputDataConfig=0 cannot be less than min=1.",
+        ),
         (document({**processing("A"), "Arguments": {"ProcessingInputs": {}}}), "Expecting start of Json Array."),
         (
             document(processing("A", CacheConfig={"Enabled": True, "ExpireAfter": "soon"})),
