@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from labkit.cloud.aws import hosts
+from botocore.model import OperationNotFoundError
+
+from labkit.cloud.aws import hosts, protocols
 from labkit.cloud.engine.access import Caller
 from labkit.cloud.engine.audit import Event
 
@@ -85,9 +87,8 @@ def _record(event: Event, identities: Identities) -> dict[str, Any]:
         # CloudTrail has one code for every service's way of saying it.
         record["errorCode"] = event.error.removesuffix("Exception") if "AccessDenied" in event.error else event.error
         record["errorMessage"] = event.message
-    parameters = {_camel(name): value for name, value in (event.parameters or {}).items()}
     return record | {
-        "requestParameters": parameters or None,
+        "requestParameters": _parameters(event) or None,
         "responseElements": None,
         "requestID": event.request_id,
         "eventID": event.id,
@@ -152,6 +153,31 @@ def _resources(event: Event) -> list[dict[str, str]]:
     if known := _TYPES.get((service, kind)):
         told["ResourceType"] = known
     return [told]
+
+
+def _parameters(event: Event) -> dict[str, Any]:
+    """``requestParameters``: members' names begin in lower case, at every level; names that users give stay."""
+    given = event.parameters or {}
+    if event.service == "s3":
+        return {"bucketName" if name == "Bucket" else _camel(name): value for name, value in given.items()}
+    try:
+        shape = protocols.model_of(event.service).operation_model(event.operation).input_shape
+    except OperationNotFoundError:
+        shape = None
+    lowered: dict[str, Any] = _lowered(shape, given)
+    return lowered
+
+
+def _lowered(shape: Any, value: Any) -> Any:
+    kind = shape.type_name if shape is not None else ""
+    if isinstance(value, Mapping):
+        if kind == "map":
+            return {name: _lowered(shape.value, each) for name, each in value.items()}
+        members = shape.members if kind == "structure" else {}
+        return {_camel(name): _lowered(members.get(name), each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_lowered(shape.member if kind == "list" else None, each) for each in value]
+    return value
 
 
 def _camel(name: str) -> str:

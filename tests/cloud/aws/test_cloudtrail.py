@@ -109,3 +109,16 @@ def test_what_is_not_served(trail: Any) -> None:
     status, code, message = error(trail.create_trail, Name="all", S3BucketName="b")
     assert (status, code) == (501, "NotImplementedException")
     assert "cloudtrail:CreateTrail" in message
+
+
+def test_members_begin_in_lower_case_and_names_that_users_give_stay(client: Any, trail: Any) -> None:
+    client("sns").create_topic(Name="audited", Attributes={"DisplayName": "A"}, Tags=[{"Key": "Team", "Value": "Red"}])
+    (event,) = looked_up(trail, "EventName", "CreateTopic")
+    assert json.loads(event["CloudTrailEvent"])["requestParameters"] == {
+        "name": "audited",
+        "attributes": {"DisplayName": "A"},
+        "tags": [{"key": "Team", "value": "Red"}],
+    }
+    client("s3").create_bucket(Bucket="audited-settings")
+    created = looked_up(trail, "EventName", "CreateBucket")[0]
+    assert json.loads(created["CloudTrailEvent"])["requestParameters"]["bucketName"] == "audited-settings"
