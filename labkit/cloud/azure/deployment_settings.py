@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.cloud.azure import durations, instance_types
 from labkit.cloud.azure.online_errors import invalid, not_served
+from labkit.cloud.azure.shapes import section
 
 if TYPE_CHECKING:
     from labkit.cloud.azure.front import Call
@@ -74,7 +75,7 @@ def read(call: Call, body: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]
 
     Raises :class:`AzureError` for what breaks a rule and for what the kit does not serve.
     """
-    asked = {name: value for name, value in (body.get("properties") or {}).items() if value is not None}
+    asked = {name: value for name, value in section(body, "properties").items() if value is not None}
     _check_served(call, asked)
     size = asked.get("instanceType")
     if not isinstance(size, str) or not size:
@@ -82,8 +83,8 @@ def read(call: Call, body: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]
     name, _ = _size(call, size)
     requests, probes = _requests(call, asked), {}
     for kind in ("livenessProbe", "readinessProbe"):
-        probes[kind] = _probe(call, kind, asked.get(kind) or {})
-    startup = {kind: _probe(call, kind, asked[kind]) for kind in ("startupProbe",) if kind in asked}
+        probes[kind] = _probe(call, kind, section(asked, kind))
+    startup = {kind: _probe(call, kind, section(asked, kind)) for kind in ("startupProbe",) if kind in asked}
     variables = _variables(call, asked)
     code = asked["codeConfiguration"]
     script = _text(call, code, "scoringScript")
@@ -105,7 +106,7 @@ def read(call: Call, body: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]
     shown = {
         "endpointComputeType": "Managed",
         "description": asked.get("description"),
-        "properties": asked.get("properties") or {},
+        "properties": section(asked, "properties"),
         "codeConfiguration": {"codeId": settings.code, "scoringScript": settings.script},
         "environmentId": settings.environment,
         "environmentVariables": dict(variables),
@@ -133,7 +134,7 @@ def _check_served(call: Call, asked: Mapping[str, Any]) -> None:
     for name, what in _NOT_SERVED.items():
         if asked.get(name):
             raise not_served(what)
-    scale = (asked.get("scaleSettings") or {}).get("scaleType", "Default")
+    scale = section(asked, "scaleSettings").get("scaleType", "Default")
     if str(scale).lower() != "default":
         raise not_served(f"scale settings of type {scale} of a managed online deployment")
     if str(asked.get("egressPublicNetworkAccess", "Enabled")).lower() != "enabled":
@@ -160,7 +161,7 @@ def _size(call: Call, name: str) -> tuple[str, int]:
 
 
 def _instances(call: Call, body: Mapping[str, Any]) -> int:
-    count = (body.get("sku") or {}).get("capacity")
+    count = section(body, "sku").get("capacity")
     if count is None:
         return 1
     if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= instance_types.MOST_INSTANCES:
@@ -173,7 +174,7 @@ def _instances(call: Call, body: Mapping[str, Any]) -> int:
 
 
 def _requests(call: Call, asked: Mapping[str, Any]) -> dict[str, Any]:
-    given = asked.get("requestSettings") or {}
+    given = section(asked, "requestSettings")
     concurrency = given.get("maxConcurrentRequestsPerInstance")
     concurrency = 1 if concurrency is None else concurrency
     if not isinstance(concurrency, int) or isinstance(concurrency, bool) or concurrency < 1:

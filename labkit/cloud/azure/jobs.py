@@ -117,7 +117,7 @@ def get_job(call: Call, names: dict[str, str]) -> dict[str, Any]:
 
 
 def list_jobs(call: Call, names: dict[str, str]) -> dict[str, Any]:
-    """A page of jobs, the newest first; ``jobType``, ``tag``, ``listViewType``, ``scheduled`` ... choose."""
+    """A page of jobs, the newest first; ``jobType``, ``tag``, ``properties``, ``listViewType`` ... choose."""
     found = [each for each in call.cloud.resources.below(call.workspace_id, TYPE) if _is_wanted(call, each)]
     return page(call, [jobs_views.job(call.cloud, each) for each in reversed(found)], size=50)
 
@@ -193,14 +193,15 @@ def _is_wanted(call: Call, job: Resource) -> bool:
     if (kind := call.query.get("jobtype")) and str(job.properties.get("jobType")).lower() != kind.lower():
         return False
     scheduled = run.properties.get("azureml.ScheduleName", "")
-    if (asked := call.query.get("scheduled")) is not None and bool(scheduled) is not (asked.lower() == "true"):
+    if (only := call.query.get("scheduled")) is not None and bool(scheduled) is not (only.lower() == "true"):
         return False
     if (wanted := call.query.get("scheduleid")) and scheduled.lower() != wanted.rpartition("/")[2].lower():
         return False
-    for part in filter(None, call.query.get("tag", "").split(",")):
-        key, equals, value = part.partition("=")
-        if key not in run.tags or (equals and run.tags[key] != value):
-            return False
+    for asked, had in (("tag", run.tags), ("properties", run.properties)):
+        for part in filter(None, call.query.get(asked, "").split(",")):
+            key, equals, value = part.partition("=")
+            if key not in had or (equals and had[key] != value):
+                return False
     return True
 
 

@@ -15,7 +15,7 @@ from labkit.cloud.azure import datastores, durations, jobs_bindings, jobs_enviro
 from labkit.cloud.azure.codes import CODES
 from labkit.cloud.azure.components import check_instances
 from labkit.cloud.azure.errors import AzureError, refusal
-from labkit.cloud.azure.jobs_values import Port, Value, read_input, read_outputs
+from labkit.cloud.azure.jobs_values import Port, Value, read_inputs, read_outputs
 from labkit.cloud.azure.resources import Resource
 from labkit.cloud.azure.routes import MACHINE_LEARNING
 from labkit.cloud.azure.shapes import section, text
@@ -76,7 +76,7 @@ def read(call: Call, properties: Mapping[str, Any]) -> Command:
     for name in ("distribution", "queueSettings", "autologgerSettings", "notificationSetting", "secretsConfiguration"):
         if properties.get(name) and not _is_nothing(name, properties[name]):
             raise refusal(f"the property {name} of a command job")
-    inputs = {name: read_input(call, name, given) for name, given in section(properties, "inputs").items()}
+    inputs = read_inputs(call, section(properties, "inputs"))
     outputs = read_outputs(call, section(properties, "outputs"))
     check_names(call, command, inputs, outputs)
     compute = find_compute(call, text(properties, "computeId"))

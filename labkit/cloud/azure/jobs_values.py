@@ -17,6 +17,7 @@ from labkit.cloud.azure.data_assets import DATA
 from labkit.cloud.azure.errors import AzureError, refusal
 from labkit.cloud.azure.models import MODELS
 from labkit.cloud.azure.runs import Runs
+from labkit.cloud.azure.shapes import section
 
 if TYPE_CHECKING:
     from labkit.cloud.azure.front import Call
@@ -130,27 +131,33 @@ def read_output(call: Call, name: str, given: Any, kind: str = "") -> Port:
     return Port(kind, uri, mode, str(asset), str(version))
 
 
+def read_inputs(call: Call, given: Mapping[str, Any]) -> dict[str, Value]:
+    """The inputs of a job, by name: objects, unlike those of a pipeline's step, where a text stands for a literal."""
+    return {name: read_input(call, name, section(given, name)) for name in given}
+
+
 def read_outputs(call: Call, given: Mapping[str, Any]) -> dict[str, Port]:
     """The outputs of a job, by name.
 
     A job that was fetched to be submitted once more brings what Azure has shown of it: its output ``default``, which
     is left out, and where its run has put outputs that said nothing, which is where the next one would overwrite them.
     """
+    asked = {name: section(given, name) for name in given}
     return {
         name: read_output(call, name, {**each, "uri": None, "path": None} if _is_made(call, each) else each)
-        for name, each in given.items()
+        for name, each in asked.items()
         if name != "default" or not _RUNS_FILES.search(_uri(each))
     }
 
 
-def _is_made(call: Call, given: Any) -> bool:
+def _is_made(call: Call, given: Mapping[str, Any]) -> bool:
     """Whether an output's address is where a run has put it that was told none."""
     matched = _BY_DEFAULT.search(_uri(given))
     return matched is not None and call.store(Runs).get(matched["run"]) is not None
 
 
-def _uri(given: Any) -> str:
-    return str(given.get("uri") or given.get("path") or "") if isinstance(given, dict) else ""
+def _uri(given: Mapping[str, Any]) -> str:
+    return str(given.get("uri") or given.get("path") or "")
 
 
 def mode_of(call: Call, name: str, given: Mapping[str, Any], allowed: tuple[str, ...]) -> str:

@@ -47,7 +47,7 @@ UNDER_WAY = ("Creating", "Updating", "Deleting")
 def put_endpoint(call: Call, names: dict[str, str]) -> Response:
     """Makes an endpoint, or gives one other settings: what the request leaves out goes back to its default."""
     body = call.body()
-    asked = {name: value for name, value in (body.get("properties") or {}).items() if value is not None}
+    asked = {name: value for name, value in section(body, "properties").items() if value is not None}
     if not NAME.fullmatch(names["endpoint"]):
         raise invalid(call, f"The endpoint name {names['endpoint']!r} {NAME_RULE}.", "Name")
     settings, tags = _settings(call, asked), tags_of(body)
@@ -210,7 +210,7 @@ def _settings(call: Call, asked: Mapping[str, Any]) -> dict[str, Any]:
     access = str(asked.get("publicNetworkAccess", "Enabled")).capitalize()
     if access not in ("Enabled", "Disabled"):
         raise invalid(call, f"publicNetworkAccess {access!r} is neither Enabled nor Disabled.", "PublicNetworkAccess")
-    if str((asked.get("properties") or {}).get(_ENFORCE_SECRETS, "disabled")).lower() != "disabled":
+    if str(section(asked, "properties").get(_ENFORCE_SECRETS, "disabled")).lower() != "disabled":
         raise not_served(f"secret injection ({_ENFORCE_SECRETS} of an online endpoint)")
     described = {name: asked[name] for name in ("description",) if name in asked}
     return {"authMode": mode, "publicNetworkAccess": access, **described}

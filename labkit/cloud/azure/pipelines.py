@@ -14,7 +14,17 @@ from labkit.cloud.azure import datastores, jobs_bindings, jobs_commands, jobs_en
 from labkit.cloud.azure.components import COMPONENTS, check_instances
 from labkit.cloud.azure.errors import refusal
 from labkit.cloud.azure.jobs_commands import Command
-from labkit.cloud.azure.jobs_values import LITERAL, Port, Value, fits, mode_of, read_input, read_output, read_outputs
+from labkit.cloud.azure.jobs_values import (
+    LITERAL,
+    Port,
+    Value,
+    fits,
+    mode_of,
+    read_input,
+    read_inputs,
+    read_output,
+    read_outputs,
+)
 from labkit.cloud.azure.resources import Resource
 from labkit.cloud.azure.shapes import section, text
 
@@ -100,7 +110,7 @@ def read(call: Call, properties: Mapping[str, Any]) -> Pipeline:
         raise refusal("the property sourceJobId of a pipeline job")
     settings = _settings(call, properties)
     identity = jobs_identity.read(call, properties.get("identity"))
-    inputs = {name: read_input(call, name, given) for name, given in section(properties, "inputs").items()}
+    inputs = read_inputs(call, section(properties, "inputs"))
     outputs = read_outputs(call, section(properties, "outputs"))
     if component_id:
         inputs = _with_defaults(call, component_id, section(spec, "inputs"), inputs)
@@ -267,9 +277,10 @@ def _check_literal(call: Call, owner: str, name: str, value: Value, port: Mappin
 
 
 def _output(call: Call, name: str, given: Any, port: Mapping[str, Any]) -> Port:
+    asked = {} if isinstance(given, str) and _parent_output(given) else section({name: given}, name)
     if _parent_output(given):
-        given = {"mode": given.get("mode")}
-    merged = {"mode": port.get("mode"), **{key: value for key, value in (given or {}).items() if value}}
+        asked = {"mode": asked.get("mode")}
+    merged = {"mode": port.get("mode"), **{key: value for key, value in asked.items() if value}}
     return replace(read_output(call, name, merged, str(port.get("type"))), kind=str(port.get("type")))
 
 
