@@ -201,7 +201,7 @@ def metric(client: Callable[[str], Any], name: str, rule: str) -> float:
         MetricName=name,
         Dimensions=[{"Name": "RuleName", "Value": rule}],
         StartTime=now - timedelta(days=1),
-        EndTime=now,
+        EndTime=now + timedelta(minutes=1),
         Period=86_400,
         Statistics=["Sum"],
     )["Datapoints"]
