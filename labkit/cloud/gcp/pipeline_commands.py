@@ -111,8 +111,10 @@ def _value(path: str | None, given: Mapping[str, Any], constants: Mapping[str, s
             return str(found["outputFile"])
         if side == "inputs" and len(rest) == 1:
             return text(found)
-    if side in ("inputs", "outputs") and kind == "artifacts" and len(rest) > 1:
+    if side in ("inputs", "outputs") and kind == "artifacts" and rest:
         held = given[side].get("artifacts", {}).get(rest[0], {}).get("artifacts", [])
+        if len(rest) == 1:
+            return json.dumps(held)
         if not held:
             raise ValueProblem(f"The placeholder {{{{$.{path}}}}} names an artifact that was not given.")
         if rest[1] == "path":

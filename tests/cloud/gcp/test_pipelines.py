@@ -3,6 +3,7 @@
 # KFP reads the annotations of components, which may not be texts: this file does without postponed ones.
 
 from pathlib import Path
+from typing import List  # noqa: UP035 KFP wants it
 
 from kfp import dsl
 
@@ -301,6 +302,24 @@ def test_a_container_component_gets_its_command_line(world: World) -> None:
     assert done.job["state"] == "PIPELINE_STATE_SUCCEEDED", done.job.get("error")
     assert "said: <rows>" in done.printed("say")
     assert done.tasks["tool"]["outputs"]["data"]["artifacts"][0]["uri"].endswith("/data")
+
+
+def test_a_container_component_gets_a_list_of_artifacts_as_json(world: World) -> None:
+    @dsl.container_component
+    def add(tables: dsl.Input[List[dsl.Dataset]], made: dsl.OutputPath(int)) -> dsl.ContainerSpec:  # noqa: UP006
+        code = (
+            "import json, sys; paths = [each['uri'].replace('gs://', '/gcs/') for each in json.loads(sys.argv[1])];"
+            "open(sys.argv[2], 'w').write(str(sum(len(open(path).readlines()) for path in paths)))"
+        )
+        return dsl.ContainerSpec(image=IMAGE, command=["python3", "-c", code], args=[tables, made])
+
+    def pipeline() -> None:
+        with dsl.ParallelFor([1, 2, 3]) as amount:
+            made = rows(amount=amount)
+        add(tables=dsl.Collected(made.outputs["table"]))
+
+    done = run(world, pipeline)
+    assert done.tasks["add"]["execution"]["metadata"]["output:made"] == 6.0, done.tasks["add"].get("error")
 
 
 def test_a_truth_value_in_a_file_is_read_as_kfp_does(world: World) -> None:
