@@ -54,7 +54,7 @@ def set_iam_policy(call: Call, request: Any) -> Any:
     if paths & {"audit_configs", "auditConfigs"}:
         if not name.startswith(PROJECT):
             raise invalid("Audit configurations are set in the policies of projects.", "policy.audit_configs")
-        made = replace(made, audits=_audits(asked.audit_configs))
+        made = replace(made, audits=_audits(iam, asked.audit_configs))
     made = iam.policies.set(name, made, version=asked.version, etag=asked.etag)
     call.policy_change = audit_logs.policy_change(held, made)
     return message(made, max(asked.version, 1))
@@ -196,17 +196,21 @@ def _held(call: Call) -> Policy:
     return call.cloud.iam.policies.get(name) or Policy()
 
 
-def _audits(configs: Any) -> dict[str, dict[str, tuple[str, ...]]]:
+def _audits(iam: Iam, configs: Any) -> dict[str, dict[str, tuple[str, ...]]]:
     found: dict[str, dict[str, tuple[str, ...]]] = {}
     for config in configs:
         if not config.service:
             raise invalid("An audit configuration has to name a service, such as allServices.", "audit_configs.service")
+        if config.service != "allServices" and not config.service.endswith(".googleapis.com"):
+            raise invalid(
+                f"Audit logs of {config.service} cannot be configured: it is no service.", "audit_configs.service"
+            )
         logs = found.setdefault(config.service, {})
         for each in config.audit_log_configs:
             kind = v1.AuditLogConfig.LogType.Name(each.log_type)
             if kind not in _LOG_TYPES:
                 raise invalid(f"The log type has to be one of {', '.join(_LOG_TYPES)}.", "audit_configs.log_type")
-            logs[kind] = tuple(each.exempted_members)
+            logs[kind] = tuple(iam_members.check(member, iam.accounts.exists) for member in each.exempted_members)
     return found
 
 

@@ -155,6 +155,27 @@ def test_reads_are_logged_only_where_the_policy_asks_for_it(world: World) -> Non
     assert len(logged(bearer(world, reader))) == 1
 
 
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"service": "nonsense"}, "Audit logs of nonsense cannot be configured"),
+        ({}, "has to name a service"),
+        ({"auditLogConfigs": [{}]}, "The log type has to be one of ADMIN_READ, DATA_READ, DATA_WRITE."),
+        (
+            {"auditLogConfigs": [{"logType": "DATA_READ", "exemptedMembers": ["jo"]}]},
+            "The member jo is of an unknown type",
+        ),
+    ],
+)
+def test_audit_configurations_that_cannot_be(world: World, config: dict[str, Any], message: str) -> None:
+    if "auditLogConfigs" in config:
+        config = {"service": "allServices", **config}
+    target = f"/v1/projects/{world.project}:setIamPolicy"
+    body = {"policy": {"auditConfigs": [config]}, "updateMask": "auditConfigs"}
+    status, found = said(world.cloud, "POST", "cloudresourcemanager.googleapis.com", target, body, {})
+    assert (status, message in found) == (400, True)
+
+
 def activity(world: World, filter_: str) -> list[dict[str, Any]]:
     """The payloads of the project's Admin Activity that a filter means."""
     body = {
