@@ -148,7 +148,7 @@ def main():
             {"Name": "VariantName", "Value": "AllTraffic"},
         ],
         StartTime=now - 600,
-        EndTime=now,
+        EndTime=now + 60,
         Period=60,
         ExtendedStatistics=["p50", "p99"],
     )["Datapoints"]
