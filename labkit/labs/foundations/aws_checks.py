@@ -193,6 +193,10 @@ def boundary(_: Work) -> str:
     except iam.exceptions.NoSuchEntityException:
         raise NotAttempted(f"no role named {DEPLOYER}", expected) from None
     if limit is None:
+        attached = iam.list_attached_role_policies(RoleName=DEPLOYER)["AttachedPolicies"]
+        if any(each["PolicyArn"] == arn for each in attached):
+            hint = "attached, a policy gives; put_role_permissions_boundary makes a limit of it"
+            raise Wrong(f"{BOUNDARY} attached to {DEPLOYER}", expected, hint)
         raise NotAttempted(f"a role {DEPLOYER} without a boundary", expected)
     if limit != arn:
         raise Wrong(f"another boundary, {limit}", expected)
@@ -212,10 +216,14 @@ def boundary(_: Work) -> str:
 
 def _within(session: boto3.Session) -> Iterator[Trial]:
     s3, iam = session.client("s3"), session.client("iam")
-    yield Trial("write below scores/", True, lambda: s3.put_object(Bucket=bucket(), Key=MARK, Body=b"check"))
-    yield Trial("list scores/", True, lambda: s3.list_objects_v2(Bucket=bucket(), Prefix="scores/"))
-    yield Trial("read customers/", False, lambda: s3.get_object(Bucket=bucket(), Key="customers/customers.csv"))
-    yield Trial("list users", False, iam.list_users)
+    narrow = "what is in the boundary can be given: any action on BUCKET/scores/*, and the listing of the bucket alone"
+    wide = (
+        "what the boundary leaves out is denied, whoever gives it: the listing is a statement of its own, on the bucket"
+    )
+    yield Trial("write below scores/", True, lambda: s3.put_object(Bucket=bucket(), Key=MARK, Body=b"check"), wide)
+    yield Trial("list scores/", True, lambda: s3.list_objects_v2(Bucket=bucket(), Prefix="scores/"), wide)
+    yield Trial("read customers/", False, lambda: s3.get_object(Bucket=bucket(), Key="customers/customers.csv"), narrow)
+    yield Trial("list users", False, iam.list_users, narrow)
     yield Trial(
         "lift its own boundary",
         False,
@@ -240,6 +248,10 @@ def rotate(work: Work) -> str:
             raise
     else:
         raise Wrong("an old key that still works", "a refusal of it", "delete_access_key takes the old AccessKeyId")
+    kept = client("iam").list_access_keys(UserName=CALLER)["AccessKeyMetadata"]
+    if any(each["AccessKeyId"] == old["AccessKeyId"] for each in kept):
+        hint = "a key that is switched off can be switched on again; delete_access_key takes the old AccessKeyId"
+        raise Wrong("an old key that is inactive and still there", "that it is deleted", hint)
     return "a new key that works and an old one that is refused"
 
 

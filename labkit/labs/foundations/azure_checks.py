@@ -44,6 +44,8 @@ __all__ = ["boundary", "caller", "cleanup", "deployer", "explain", "policy", "ro
 ROLE = "who-lab-writer"
 SCORES, CUSTOMERS = "scores", "customers"
 BLOB, PERSONAL = "2026-11.csv", "customers.csv"
+#: The id of the built-in role Storage Blob Data Owner, the same in every tenant.
+DATA_OWNER = "b7e6dc6d-f1e8-4753-8033-0f276bb0955b"
 #: The days that a caller's secret may be good for.
 LONGEST = 30
 
@@ -110,6 +112,7 @@ def boundary(work: Work) -> str:
     given = {each["properties"]["roleDefinitionId"].rpartition("/")[2] for each in assigned(mine[DEPLOYER]["id"])}
     if given != {made[0]["name"]}:
         raise Wrong(f"{DEPLOYER} with {len(given)} roles", f"{ROLE} alone", "take the built-in role away: roles add up")
+    needs_one_role(DEPLOYER, mine[DEPLOYER]["id"])
     who = mine[DEPLOYER]
     needs_allowed(DEPLOYER, "write scores", blob(who, "PUT", f"{SCORES}/checked.csv", b"customer,score\n"))
     needs_allowed(DEPLOYER, "read the scores", blob(who, "GET", f"{SCORES}/{BLOB}"))
@@ -138,6 +141,7 @@ def rotate(work: Work) -> str:
         raise Wrong(f"a new secret that does not work ({said(answer)})", expected)
     if sign_in(old).ok:
         raise Wrong("an old secret that still works", expected, "removePassword takes the keyId of the old one")
+    caller(work)  # the new one has to end, too
     return "a new secret that signs in, and an old one that is refused"
 
 
@@ -211,6 +215,9 @@ def needs_one_role(name: str, principal: str) -> None:
     given = [each["properties"] for each in assigned(principal)]
     at = container_id(SCORES).lower()
     if len(given) == 1 and given[0]["scope"].lower() == at:
+        if given[0]["roleDefinitionId"].endswith(DATA_OWNER):
+            hint = "Storage Blob Data Owner also changes owners and permissions; Contributor reads, writes and lists"
+            raise Wrong(f"that {name} has Storage Blob Data Owner", "nothing that it does not need", hint)
         return
     held = sorted(
         f"{arm('GET', each['roleDefinitionId'], ROLES_API).json()['properties']['roleName']} on "

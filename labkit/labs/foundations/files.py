@@ -13,9 +13,11 @@ from labkit.labs.task import NotAttempted, Work, Wrong
 #: What each denial in ``answers.json`` says, and each denied call in ``denied.json``.
 DENIAL, DENIED_CALL = ("who", "action", "resource", "why"), ("id", "when", "who", "what")
 
+DUMPS = "json.dumps writes what json.loads can read"
 
-def read_json(work: Work, file: str, expected: str) -> Any:
-    """What a JSON file holds; ``expected`` says what it is for, to who has none."""
+
+def read_json(work: Work, file: str, expected: str, hint: str = DUMPS) -> Any:
+    """What a JSON file holds; ``expected`` says what it is for, to who has none, ``hint`` is for what is no JSON."""
     path = work.folder / "build" / file
     name = shown(work, path)
     if not path.is_file():
@@ -26,12 +28,14 @@ def read_json(work: Work, file: str, expected: str) -> Any:
         where = f"line {error.lineno}, column {error.colno}: {error.msg}"
     except UnicodeDecodeError as error:
         where = f"byte {error.start} is no text in UTF-8"
-    raise Wrong(f"a {name} that is no JSON ({where})", expected, "json.dumps writes what json.loads can read")
+    raise Wrong(f"a {name} that is no JSON ({where})", expected, hint)
 
 
-def record(work: Work, file: str, keys: Sequence[str], expected: str, hint: str = "") -> dict[str, Any]:
-    """The object that a JSON file holds, with text under each of the keys."""
-    return _record(read_json(work, file, expected), keys, f"{work.folder.name}/build/{file}", hint)
+def record(
+    work: Work, file: str, keys: Sequence[str], expected: str, hint: str = "", no_json: str = DUMPS
+) -> dict[str, Any]:
+    """The object that a JSON file holds, with text under each of the keys; ``no_json`` is the hint for another file."""
+    return _record(read_json(work, file, expected, no_json), keys, f"{work.folder.name}/build/{file}", hint)
 
 
 def records(work: Work, file: str, keys: Sequence[str], expected: str) -> list[dict[str, Any]]:

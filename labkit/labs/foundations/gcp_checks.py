@@ -76,7 +76,7 @@ def as_deployer(cloud: Cloud) -> AuthorizedSession:
 def as_caller(work: Work, file: str = "caller.json") -> AuthorizedSession:
     """A session of the caller, by the key in a file of the learner's; raises ``RefreshError`` where it is refused."""
     path = work.folder / "build" / file
-    record(work, file, KEY, "a key of the account as JSON", KEY_HINT)
+    record(work, file, KEY, "a key of the account as JSON", KEY_HINT, KEY_HINT)
     try:
         credentials = service_account.Credentials.from_service_account_file(str(path), scopes=[SCOPE])
     except (ValueError, GoogleAuthError) as error:
@@ -145,7 +145,7 @@ def caller(work: Work) -> str:
     cloud = Cloud()
     address = email(cloud, "caller")
     expected = f"a key of {address}"
-    key = record(work, "caller.json", KEY, expected, KEY_HINT)
+    key = record(work, "caller.json", KEY, expected, KEY_HINT, KEY_HINT)
     if key["client_email"] != address:
         raise Wrong(f"a key of {key['client_email']}", expected)
     try:
@@ -273,14 +273,19 @@ def boundary(work: Work) -> str:
 
 def rotate(work: Work) -> str:
     """The new key works, the old one does not."""
-    old = record(work, "caller-old.json", KEY, "a copy of the old key, which the cell above makes", KEY_HINT)
-    new = record(work, "caller.json", KEY, "the new key", KEY_HINT)
+    old = record(work, "caller-old.json", KEY, "a copy of the old key, which the cell above makes", KEY_HINT, KEY_HINT)
+    new = record(work, "caller.json", KEY, "the new key", KEY_HINT, KEY_HINT)
     if old["private_key_id"] == new["private_key_id"]:
         raise NotAttempted("the same key as before", "a new one in build/caller.json")
     caller(work)
     try:
         as_caller(work, "caller-old.json")
     except RefreshError:
+        cloud = Cloud()
+        name = f"projects/{cloud.project}/serviceAccounts/{email(cloud, 'caller')}/keys/{old['private_key_id']}"
+        if found(cloud, f"{IAM}/{name}"):
+            hint = "a key that is disabled can be enabled again; delete_service_account_key takes its name"
+            raise Wrong("an old key that is disabled and still there", "that it is deleted", hint) from None
         return "a new key that works and an old one that is refused"
     raise Wrong("an old key that still works", "a refusal of it", "delete_service_account_key takes the old key's name")
 

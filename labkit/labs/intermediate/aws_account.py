@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from botocore.exceptions import ClientError
 
 from labkit.labs.beginner.aws_checks import client, code, everything, names_of, role_policies
@@ -27,6 +25,12 @@ PASS_ITSELF = (
     'statement("iam:PassRole", role_arn) | {"Condition": {"StringEquals": {"iam:PassedToService": '
     '"sagemaker.amazonaws.com"}}}'
 )
+#: For whom a check has found that the statement is not right: what it is made of, not the statement.
+PASSING = (
+    "a PassRole statement says which role (Resource: role_arn, not a star) and, in its Condition, to which service: "
+    "StringEquals, iam:PassedToService, sagemaker.amazonaws.com"
+)
+START = "sagemaker:StartPipelineExecution"
 LOG_GROUPS = (
     "/aws/sagemaker/ProcessingJobs",
     "/aws/sagemaker/TrainingJobs",
@@ -51,7 +55,7 @@ def role(_: Work) -> str:
                 f'make_role({name!r}, "{service}", [...]) writes it',
             )
     policies = list(role_policies(ROLE).values())
-    _check_pass_role(policies)
+    _check_pass_role()
     needs = {
         "sagemaker:CreateTrainingJob": sagemaker_arn("training-job/pipelines-1-train"),
         "sagemaker:CreateProcessingJob": sagemaker_arn("processing-job/pipelines-1-prepare"),
@@ -66,11 +70,11 @@ def role(_: Work) -> str:
             raise Wrong(f"a {ROLE} that may also do {action} on {resource}", "permissions and iam:PassRole, no more")
     starting = grants(role_policies(SCHEDULE_ROLE).values())
     pipeline_arn = sagemaker_arn(f"pipeline/{PIPELINE}")
-    if not any(_starts(action, resource) and covers(resource, pipeline_arn) for action, resource in starting):
-        raise Wrong(
-            f"a {SCHEDULE_ROLE} that cannot start the pipeline", f"sagemaker:StartPipelineExecution on {pipeline_arn}"
-        )
-    if wider := [f"{action} on {on}" for action, on in starting if not _starts(action, on) or on != pipeline_arn]:
+    if not any(_starts(action) and covers(resource, pipeline_arn) for action, resource in starting):
+        raise Wrong(f"a {SCHEDULE_ROLE} that cannot start the pipeline", f"{START} on {pipeline_arn}")
+    if wider := [
+        f"{action} on {on}" for action, on in starting if (action.lower(), on) != (START.lower(), pipeline_arn)
+    ]:
         raise Wrong(f"a {SCHEDULE_ROLE} that may also do {wider[0]}", "one action on one pipeline")
     return f"{ROLE}, which can pass itself to SageMaker alone, and {SCHEDULE_ROLE}, which can start one pipeline"
 
@@ -90,29 +94,31 @@ def _trust(name: str) -> list[str] | None:
     return trusted
 
 
-def _starts(action: str, _: str) -> bool:
-    return action.lower() == "sagemaker:startpipelineexecution"
+def _starts(action: str) -> bool:
+    return covers(action.lower(), "sagemaker:startpipelineexecution")
 
 
-def _check_pass_role(policies: list[Any]) -> None:
+def _check_pass_role() -> None:
     expected = f"iam:PassRole on {role_arn(ROLE)} with the condition iam:PassedToService"
-    if not allows(policies, "iam:PassRole", role_arn(ROLE)):
-        raise Wrong(f"a {ROLE} that may not pass itself on", expected, PASS_ITSELF)
-    if allows(policies, "iam:PassRole", role_arn("administrator")):
-        raise Wrong(f"a {ROLE} that may pass on any role of the account", expected, PASS_ITSELF)
-    for statement in statements(policies):
-        if any(covers(pattern.lower(), "iam:passrole") for pattern in as_list(statement.get("Action"))):
-            conditions = statement.get("Condition", {})
-            services = [
-                each
-                for keys in conditions.values()
-                for key, value in keys.items()
-                if key.lower() == "iam:passedtoservice"
-                for each in as_list(value)
-            ]
-            if services != ["sagemaker.amazonaws.com"]:
-                to = ", ".join(services) if services else "any service"
-                raise Wrong(f"a {ROLE} that may pass itself to {to}", expected, PASS_ITSELF)
+    if not _may_pass(ROLE, "sagemaker.amazonaws.com"):
+        raise Wrong(f"a {ROLE} that may not pass itself on to SageMaker", expected, PASSING)
+    if _may_pass("administrator", "sagemaker.amazonaws.com"):
+        raise Wrong(f"a {ROLE} that may pass on any role of the account", expected, PASSING)
+    for service in ("lambda.amazonaws.com", "ec2.amazonaws.com", "scheduler.amazonaws.com"):
+        if _may_pass(ROLE, service):
+            raise Wrong(f"a {ROLE} that may pass itself to {service}", expected, PASSING)
+
+
+def _may_pass(name: str, service: str) -> bool:
+    """Whether IAM would let the pipeline's role pass a role on to a service."""
+    to = {"ContextKeyName": "iam:PassedToService", "ContextKeyType": "string", "ContextKeyValues": [service]}
+    (result,) = client("iam").simulate_principal_policy(
+        PolicySourceArn=role_arn(ROLE),
+        ActionNames=["iam:PassRole"],
+        ResourceArns=[role_arn(name)],
+        ContextEntries=[to],
+    )["EvaluationResults"]
+    return bool(result["EvalDecision"] == "allowed")
 
 
 def leftovers() -> dict[str, list[str]]:

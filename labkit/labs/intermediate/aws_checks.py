@@ -161,6 +161,7 @@ def approve(work: Work) -> str:
         raise Wrong(f"version {version.number}, which is {status}, at the endpoint", expected, "update_model_package")
     if not version.described.get("ApprovalDescription"):
         raise Wrong(f"version {version.number} approved without a word", "an ApprovalDescription that says why")
+    _check_passed(version)
     chosen = churn.customers(work)
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "churn.joblib"
@@ -181,6 +182,18 @@ def approve(work: Work) -> str:
     if difference:
         raise Wrong(difference, f"what the model of version {version.number} says")
     return f"version {version.number}, approved, at {ENDPOINT}; it answers {len(chosen)} customers as its model does"
+
+
+def _check_passed(version: Version) -> None:
+    """Raises :class:`Wrong` unless a run of the pipeline has registered a version, with an AUC above the gate."""
+    what = f"version {version.number} at the endpoint"
+    if not any(version.arn in run.registered for run in aws_cloud.runs()):
+        raise Wrong(f"{what}, which no run of {PIPELINE} registered", "one that has passed the gate")
+    if version.auc is None or version.auc <= GATE:
+        found = "no AUC" if version.auc is None else f"an AUC of {version.auc:.3f}"
+        raise Wrong(
+            f"{what}, with {found} in its metrics", f"one with an AUC above {GATE}", "the run registered made one"
+        )
 
 
 def _served(config: str) -> Version:

@@ -22,6 +22,11 @@ _SAYS = {
 }
 _MIRRORED = {ABOVE: BELOW, AT_LEAST: AT_MOST, AT_MOST: AT_LEAST, BELOW: ABOVE}
 _NEGATED = {ABOVE: AT_MOST, AT_LEAST: BELOW, AT_MOST: ABOVE, BELOW: AT_LEAST}
+#: For whom the gate compares wrongly: what is asked of it, not how it is written.
+READ_IT = (
+    "read the condition aloud: its left side is the AUC, its right side the parameter auc_threshold, and what it is "
+    "true for leads to register"
+)
 HINT = (
     "ConditionStep(name=..., conditions=[ConditionGreaterThan(left=auc, right=auc_threshold)], "
     "if_steps=[register], else_steps=[too_low])"
@@ -35,7 +40,7 @@ def check(definition: Mapping[str, Any]) -> str:
     expected = f"a step that registers the model, behind a condition on the AUC and {THRESHOLD}"
     if not registering:
         names = ", ".join(each.step["Name"] for each in every)
-        raise Wrong(f"a pipeline of the steps {names}, none of which registers a model", expected, HINT)
+        raise Wrong(f"a pipeline of the steps {names}, none of which registers a model", expected)
     _check_threshold(definition.get("Parameters", []))
     gates = [_gate(each, definition["Steps"]) for each in registering]
     for gate, taken in gates:
@@ -73,7 +78,7 @@ def _gate(registering: Placed, top: Sequence[Mapping[str, Any]]) -> tuple[Mappin
         if not problem:
             return step, taken
         problems.append(problem)
-    raise Wrong(f"that {name} runs {problems[0]}", f"that it runs if the AUC is above {THRESHOLD}", HINT)
+    raise Wrong(f"that {name} runs {problems[0]}", f"that it runs if the AUC is above {THRESHOLD}", READ_IT)
 
 
 def _problem(step: Mapping[str, Any], taken: bool, top: Sequence[Mapping[str, Any]]) -> str:
@@ -81,17 +86,24 @@ def _problem(step: Mapping[str, Any], taken: bool, top: Sequence[Mapping[str, An
     conditions = step["Arguments"].get("Conditions") or []
     said = [_says(condition, top) for condition in conditions]
     if taken:
-        return "" if ABOVE in said else f"if {said[0]}" if said else "without a condition"
+        return "" if ABOVE in said else f"if {_told(said[0])}" if said else "without a condition"
     # What is in the other branch runs when any one of the conditions does not hold.
     if len(said) == 1:
         opposite = _NEGATED.get(said[0])
-        return "" if opposite == ABOVE else f"if {opposite} the threshold" if opposite else f"unless {said[0]}"
+        return "" if opposite == ABOVE else f"if {_told(opposite)}" if opposite else f"unless {said[0]}"
     return "if any one of several conditions does not hold"
+
+
+def _told(said: str) -> str:
+    """What :func:`_says` has found, as a phrase after "if"."""
+    return f"the AUC is {said} the threshold" if said in _NEGATED else said
 
 
 def _says(condition: Mapping[str, Any], top: Sequence[Mapping[str, Any]]) -> str:
     """What a condition says of the AUC: one of the four, or a phrase for what it compares instead."""
     kind = condition.get("Type", "")
+    if kind == "Not" and (inner := _says(condition.get("Expression") or {}, top)) in _NEGATED:
+        return _NEGATED[inner]
     if kind not in _SAYS:
         return f"a condition of the type {kind} holds"
     left, right, says = condition["LeftValue"], condition["RightValue"], _SAYS[kind]

@@ -42,6 +42,8 @@ def _check_time(found: dict[str, Any], expected: str) -> None:
     window = found["FlexibleTimeWindow"]["Mode"]
     if window != "OFF":
         raise Wrong("a flexible time window", "none", 'FlexibleTimeWindow={"Mode": "OFF"}')
+    if end := found.get("EndDate"):
+        raise Wrong(f"a schedule that ends on {end:%Y-%m-%d}", "one without an end", "leave EndDate out")
     expression, place = expressions.aws(found["ScheduleExpression"], anchor=retraining.SINCE), ZoneInfo(ZONE)
     retraining.check_monthly(
         lambda at: expression.next(at, place),

@@ -15,6 +15,11 @@ from labkit.labs.task import NotAttempted, Wrong
 
 THRESHOLD, MEASURES, REGISTERS = "auc_threshold", "evaluate", "register"
 HINT = 'with dsl.If(auc > auc_threshold, name="gate"): and, indented below it, the call of steps["register"]'
+#: For whom the gate compares wrongly, or not at all: what is asked of it, not how it is written.
+READ_IT = (
+    "read the condition aloud: the AUC is greater than the parameter auc_threshold; what is called indented below the "
+    "dsl.If belongs to it"
+)
 #: Pairs of an AUC and a threshold, on which no two different comparisons agree.
 TRIALS = ((0.86, 0.85), (0.85, 0.85), (0.84, 0.85), (0.6, 0.5), (0.9, 0.95))
 
@@ -85,7 +90,7 @@ def _check(task: Placed, measuring: set[str]) -> None:
         raise Wrong(
             f"the task {task.name} beside the gate, not behind it",
             "a model that is registered only if the gate's condition holds",
-            HINT,
+            "register is called indented below the dsl.If; a plain if of Python is decided when it is compiled",
         )
     for auc, threshold in TRIALS:
         runs = all(_holds(condition, sources, measuring, auc, threshold) for condition, sources in task.guards)
@@ -94,7 +99,7 @@ def _check(task: Placed, measuring: set[str]) -> None:
                 f"that {task.name} {'runs' if runs else 'does not run'} with an AUC of {auc} and a threshold of "
                 f"{threshold}",
                 f"that it runs if the AUC is greater than {THRESHOLD}, and only then",
-                HINT,
+                READ_IT,
             )
 
 
@@ -111,7 +116,7 @@ def _holds(condition: str, sources: Mapping[str, Source], measuring: set[str], a
         used = [_told(source) for name, source in sources.items() if name not in values and name in condition]
         what = ", ".join(used) or "something else"
         raise Wrong(
-            f"a condition on {what}", f"one on what {MEASURES} returns and the parameter {THRESHOLD}", HINT
+            f"a condition on {what}", f"one on what {MEASURES} returns and the parameter {THRESHOLD}", READ_IT
         ) from None
 
 

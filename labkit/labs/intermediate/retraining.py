@@ -61,7 +61,13 @@ def check_evaluation(work: Work, layout: Sequence[str], auc_at: str, curve_at: s
 
 
 def _hint(error: str) -> str:
-    return TO_LIST if "not JSON serializable" in error else ""
+    if "not JSON serializable" in error:
+        return TO_LIST
+    if "format code" in error:
+        return "the AUC is a number; text of one cannot be compared with a threshold"
+    if error.startswith(("KeyError", "SyntaxError", "IndentationError", "NameError")):
+        return "run the script by hand, with the cell below: it says in which line"
+    return ""
 
 
 def _at(found: Any, path: str) -> Any:
@@ -120,8 +126,12 @@ def explanation(work: Work, expected: str) -> tuple[str, str]:
         raise NotAttempted(f"no file {shown(work, file)}", expected)
     try:
         answers = json.loads(file.read_text())
+    except ValueError:
+        hint = "json.dumps writes what can be read again"
+        raise Wrong(f"a {shown(work, file)} that is no JSON", expected, hint) from None
+    try:
         return str(answers["step"]), " ".join(str(answers["reason"]).split())
-    except (ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         raise Wrong(f"the file {shown(work, file)} without step or reason", expected) from None
 
 

@@ -303,6 +303,10 @@ def test_boundary_not_attempted(learner: Learner, work: Work) -> None:
     learner.role()
     with pytest.raises(NotAttempted, match="without a boundary"):
         aws_checks.boundary(work)
+    learner.iam.create_policy(PolicyName="who-lab-boundary", PolicyDocument=document(allow("s3:*", SCORES)))
+    learner.iam.attach_role_policy(RoleName=DEPLOYER, PolicyArn=BOUNDARY)
+    with pytest.raises(Wrong, match="who-lab-boundary attached to who-lab-deployer"):
+        aws_checks.boundary(work)
 
 
 @pytest.mark.parametrize(
@@ -447,7 +451,11 @@ def test_rotate(ready: Learner, work: Work) -> None:
     ready.key("caller.json")
     with pytest.raises(Wrong, match="an old key that still works"):
         aws_checks.rotate(work)
-    ready.iam.delete_access_key(UserName=CALLER, AccessKeyId=json.loads(old)["AccessKeyId"])
+    old_key = {"UserName": CALLER, "AccessKeyId": json.loads(old)["AccessKeyId"]}
+    ready.iam.update_access_key(Status="Inactive", **old_key)
+    with pytest.raises(Wrong, match="an old key that is inactive and still there"):
+        aws_checks.rotate(work)
+    ready.iam.delete_access_key(**old_key)
     assert aws_checks.rotate(work) == "a new key that works and an old one that is refused"
 
 

@@ -148,8 +148,12 @@ def test_a_role_that_is_too_small(play: Play) -> None:
         "    if each.principal_id in (deployer['id'], caller['id']):\n"
         "        authorization.role_assignments.delete_by_id(each.id)"
     )
-    play.run("give(deployer, 'Storage Blob Data Reader', container_id['scores'])")
+    play.run("small = give(deployer, 'Storage Blob Data Reader', container_id['scores'])")
     wrong(checks.policy, play, "who-lab-deployer cannot write scores (403")
+    play.run("authorization.role_assignments.delete_by_id(small.id)")
+    play.run("give(deployer, 'Storage Blob Data Owner', container_id['scores'])")
+    play.run("give(caller, 'Storage Blob Data Reader', container_id['scores'])")
+    wrong(checks.policy, play, "that who-lab-deployer has Storage Blob Data Owner")
 
 
 def test_a_limit_that_is_none(play: Play) -> None:
@@ -172,6 +176,17 @@ def test_a_limit_that_is_none(play: Play) -> None:
     wrong(checks.boundary, play, "can delete a blob of scores")
     play.run(change.replace("PERMISSION", every + ", 'not_data_actions': [f'{containers}/blobs/delete']}"))
     wrong(checks.boundary, play, "may delete the container")
+    right = ", 'not_actions': [f'{containers}/delete'], 'not_data_actions': [f'{containers}/blobs/delete']}"
+    play.run(change.replace("PERMISSION", every + right))
+    play.run("resources.resources.begin_update_by_id(account_id, keyless, api_version=STORAGE).result()")
+    assert checks.boundary(play.work)
+    play.run(
+        "whose = f\"principalId eq '{deployer['id']}'\"\n"
+        "mine = authorization.role_assignments.list_for_subscription(filter=whose)\n"
+        "[authorization.role_assignments.delete_by_id(each.id) for each in list(mine)]\n"
+        "give(deployer, 'who-lab-writer', group_id)"
+    )
+    wrong(checks.boundary, play, "who-lab-deployer has who-lab-writer on /subscriptions")
 
 
 def test_denials_misread(play: Play) -> None:
@@ -219,8 +234,15 @@ def test_a_list_of_denials_with_gaps(play: Play) -> None:
 def test_a_secret_that_was_not_taken_away(play: Play) -> None:
     play.before("rotate")
     none(checks.rotate, play)
+    play.run(
+        "first = [each['keyId'] for each in graph('GET', f'/applications/{caller_app[\"id\"]}')['passwordCredentials']]"
+    )
     play.run('save("caller.json", caller_app, graph("POST", f"/applications/{caller_app[\'id\']}/addPassword", {}))')
     wrong(checks.rotate, play, "old secret that still works")
+    play.run(
+        "for each in first:\n    graph('POST', f'/applications/{caller_app[\"id\"]}/removePassword', {'keyId': each})"
+    )
+    wrong(checks.rotate, play, "good for 730 days")
     play.run('(build / "caller.json").write_text(json.dumps({**json.loads((build / "caller.json").read_text()), '
              '"client_secret": "x"}))')  # fmt: skip
     wrong(checks.rotate, play, "AADSTS7000215")

@@ -389,7 +389,11 @@ def test_rotate(both: Work) -> None:
     make_key(both)
     with pytest.raises(Wrong, match="an old key that still works"):
         gcp_checks.rotate(both)
-    delete(Cloud(), f"{ACCOUNTS}/{CALLER}/keys/{identifier}")
+    cloud = Cloud()
+    post(f"{ACCOUNTS}/{CALLER}/keys/{identifier}:disable")
+    with pytest.raises(Wrong, match="an old key that is disabled and still there"):
+        gcp_checks.rotate(both)
+    delete(cloud, f"{ACCOUNTS}/{CALLER}/keys/{identifier}")
     assert gcp_checks.rotate(both) == "a new key that works and an old one that is refused"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import boto3
@@ -32,12 +33,20 @@ def test_nothing_is_not_attempted(empty_clouds: Lab, work: Work) -> None:
             check(work)
 
 
+def test_the_condition_may_be_written_in_another_way(empty_clouds: Lab, work: Work) -> None:
+    account.roles()
+    in_list = {"StringLike": {"iam:PassedToService": ["sagemaker.amazonaws.com"]}}
+    account.role("churn-pipeline", SAGEMAKER, *PERMISSIONS, {**PASS, "Condition": in_list})
+    assert "can pass itself to SageMaker alone" in aws_account.role(work)
+
+
 def test_two_roles_with_just_enough_are_right(empty_clouds: Lab, work: Work) -> None:
     account.roles()
     assert "can pass itself to SageMaker alone" in aws_account.role(work)
 
 
 NO_CONDITION = {key: value for key, value in PASS.items() if key != "Condition"}
+TO_OTHERS = {**PASS, "Condition": {"StringNotEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}}
 TO_LAMBDA = {**PASS, "Condition": {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}}
 
 
@@ -45,9 +54,11 @@ TO_LAMBDA = {**PASS, "Condition": {"StringEquals": {"iam:PassedToService": "lamb
     ("pipeline", "schedule", "found"),
     [
         ((SAGEMAKER, *PERMISSIONS, PASS), None, "no role named churn-pipeline-schedule"),
-        ((SAGEMAKER, *PERMISSIONS), (SCHEDULER, START), "may not pass itself on"),
-        ((SAGEMAKER, *PERMISSIONS, NO_CONDITION), (SCHEDULER, START), "may pass itself to any service"),
-        ((SAGEMAKER, *PERMISSIONS, TO_LAMBDA), (SCHEDULER, START), "may pass itself to lambda"),
+        ((SAGEMAKER, *PERMISSIONS), (SCHEDULER, START), "may not pass itself on to SageMaker"),
+        ((SAGEMAKER, *PERMISSIONS, NO_CONDITION), (SCHEDULER, START), "may pass itself to lambda"),
+        ((SAGEMAKER, *PERMISSIONS, TO_LAMBDA), (SCHEDULER, START), "may not pass itself on to SageMaker"),
+        ((SAGEMAKER, *PERMISSIONS, PASS, TO_LAMBDA), (SCHEDULER, START), "may pass itself to lambda"),
+        ((SAGEMAKER, *PERMISSIONS, TO_OTHERS), (SCHEDULER, START), "may not pass itself on to SageMaker"),
         ((SAGEMAKER, *PERMISSIONS, {**PASS, "Resource": "*"}), (SCHEDULER, START), "may pass on any role"),
         ((SAGEMAKER, *PERMISSIONS[1:], PASS), (SCHEDULER, START), "without sagemaker:CreateTrainingJob"),
         ((SAGEMAKER, *PERMISSIONS, PASS, allow("s3:*", "*")), (SCHEDULER, START), "may also do s3:GetObject"),
@@ -55,12 +66,15 @@ TO_LAMBDA = {**PASS, "Condition": {"StringEquals": {"iam:PassedToService": "lamb
         ((SAGEMAKER, *PERMISSIONS, PASS), (SAGEMAKER, START), "a trust policy of churn-pipeline-schedule for sage"),
         ((SAGEMAKER, *PERMISSIONS, PASS), (SCHEDULER, {**START, "Resource": "*"}), "may also do sagemaker:Start.* on"),
         ((SAGEMAKER, *PERMISSIONS, PASS), (SCHEDULER, allow("s3:GetObject", "*")), "cannot start the pipeline"),
+        ((SAGEMAKER, *PERMISSIONS, PASS), (SCHEDULER, allow("sagemaker:*", "*")), r"may also do sagemaker:\* on \*"),
     ],
     ids=[
         "one",
         "no-pass",
         "any-service",
         "other-service",
+        "further-service",
+        "not-equals",
         "any-role",
         "no-jobs",
         "wide",
@@ -68,6 +82,7 @@ TO_LAMBDA = {**PASS, "Condition": {"StringEquals": {"iam:PassedToService": "lamb
         "schedule-trust",
         "any-pipeline",
         "no-start",
+        "any-action",
     ],
 )
 def test_roles_wrong(empty_clouds: Lab, work: Work, pipeline: Any, schedule: Any, found: str) -> None:
@@ -95,9 +110,10 @@ def scheduled(empty_clouds: Lab) -> Lab:
         ({"ScheduleExpression": "rate(30 days)"}, "fires Saturday 14 February 2026"),
         ({"FlexibleTimeWindow": {"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 5}}, "a flexible time window"),
         ({"target": {"SageMakerPipelineParameters": None}}, "no InputData among"),
+        ({"EndDate": datetime(2027, 6, 1, tzinfo=UTC)}, "ends on 2027-06-01"),
         ({"State": "DISABLED"}, "DISABLED and has never started anything"),
     ],
-    ids=["zone", "daily", "swapped", "rate", "window", "parameters", "disabled"],
+    ids=["zone", "daily", "swapped", "rate", "window", "parameters", "end", "disabled"],
 )
 def test_schedules_wrong(scheduled: Lab, work: Work, other: dict[str, Any], found: str) -> None:
     account.schedule(**other)

@@ -32,6 +32,10 @@ def compare(kind: str = "GreaterThan", left: Any = AUC, right: Any = THRESHOLD) 
     return {"Type": kind, "LeftValue": left, "RightValue": right}
 
 
+def negated(inner: dict[str, Any]) -> dict[str, Any]:
+    return {"Type": "Not", "Expression": inner}
+
+
 def condition(*conditions: Any, yes: Any = (REGISTER,), no: Any = (FAIL,), name: str = "Gate") -> dict[str, Any]:
     branches = {"IfSteps": list(yes), "ElseSteps": list(no)}
     return {"Name": name, "Type": "Condition", "Arguments": {"Conditions": list(conditions), **branches}}
@@ -49,10 +53,12 @@ def definition(*steps: Any, default: Any = 0.85) -> dict[str, Any]:
         condition(compare("LessThan", THRESHOLD, AUC)),
         condition(compare("LessThanOrEqualTo"), yes=[FAIL], no=[REGISTER]),
         condition(compare("GreaterThanOrEqualTo", THRESHOLD, AUC), yes=[FAIL], no=[REGISTER]),
+        condition(negated(compare("LessThanOrEqualTo"))),
+        condition(negated(compare()), yes=[FAIL], no=[REGISTER]),
         condition(compare("Equals", {"Get": "Parameters.Model"}, "boosting"), compare()),
         condition(compare(), yes=[condition(compare("Equals", 1, 1), name="Inner")]),
     ],
-    ids=["sdk", "mirrored", "negated", "negated-mirrored", "and", "nested"],
+    ids=["sdk", "mirrored", "negated", "negated-mirrored", "not", "not-negated", "and", "nested"],
 )
 def test_a_gate_is_right_however_it_is_put(gate: dict[str, Any]) -> None:
     assert aws_gate.check(definition(gate)) == "Gate"
@@ -63,9 +69,9 @@ def test_a_gate_is_right_however_it_is_put(gate: dict[str, Any]) -> None:
     [
         (definition(), "a pipeline of the steps Evaluate, none of which registers a model"),
         (definition(REGISTER, condition(compare(), yes=[])), "Register-RegisterModel beside the gate"),
-        (definition(condition(compare(), yes=[FAIL], no=[REGISTER])), "runs if at most the threshold"),
-        (definition(condition(compare("LessThan"))), "runs if below"),
-        (definition(condition(compare("GreaterThanOrEqualTo"))), "runs if at least"),
+        (definition(condition(compare(), yes=[FAIL], no=[REGISTER])), "runs if the AUC is at most the threshold"),
+        (definition(condition(compare("LessThan"))), "runs if the AUC is below the threshold"),
+        (definition(condition(compare("GreaterThanOrEqualTo"))), "runs if the AUC is at least the threshold"),
         (definition(condition(compare(right=0.85))), "compared with 0.85 and not with the parameter"),
         (definition(condition(compare(left=OTHER_PATH))), "the value at accuracy is compared"),
         (definition(condition(compare(left=OTHER_FILE))), r"property file Steps\.Train\.PropertyFiles\.Metrics"),
@@ -75,6 +81,14 @@ def test_a_gate_is_right_however_it_is_put(gate: dict[str, Any]) -> None:
         (definition(condition(compare()), default=None), "no such parameter"),
         (definition(condition()), "without a condition"),
         (definition(condition({"Type": "Or", "Conditions": [compare()]})), "a condition of the type Or holds"),
+        (
+            definition(condition({"Type": "Not", "Expression": compare("LessThan")})),
+            "the AUC is at least the threshold",
+        ),
+        (
+            definition(condition({"Type": "Not", "Expression": compare(right=0.85)})),
+            "a condition of the type Not holds",
+        ),
     ],
     ids=[
         "unregistered",
@@ -91,6 +105,8 @@ def test_a_gate_is_right_however_it_is_put(gate: dict[str, Any]) -> None:
         "no-threshold",
         "empty",
         "or",
+        "not-less",
+        "not-number",
     ],
 )
 def test_what_would_register_another_model_is_wrong(given: dict[str, Any], found: str) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from labkit.cloud import client
 from labkit.cloud.state import Lab
@@ -94,5 +96,17 @@ def test_approved_and_deployed(refusing: Lab, work: Work) -> None:
     sagemaker.update_model_package(ModelPackageArn=version.arn, ModelApprovalStatus="Rejected")
     with pytest.raises(Wrong, match="which is Rejected, at the endpoint"):
         aws_checks.approve(work)
+    by_hand = sagemaker.create_model_package(
+        ModelPackageGroupName="churn",
+        InferenceSpecification=version.described["InferenceSpecification"],
+        ModelMetrics=version.described["ModelMetrics"],
+        ModelApprovalStatus="PendingManualApproval",
+    )["ModelPackageArn"]
+    sagemaker.update_model_package(ModelPackageArn=by_hand, ModelApprovalStatus="Approved", ApprovalDescription="mine")
+    deploy("churn-champion-by-hand", ModelPackageName=by_hand)
+    with pytest.raises(Wrong, match=r"version \d+ at the endpoint, which no run of churn-monthly registered"):
+        aws_checks.approve(work)
+    with contextlib.suppress(ClientError):  # which a job or an endpoint that says something makes
+        boto3.client("logs").create_log_group(logGroupName="/aws/sagemaker/ProcessingJobs")
     kept = aws_account.leftovers()
     assert {"endpoint", "endpoint configuration", "model", "version", "model package group", "log group"} <= kept.keys()
