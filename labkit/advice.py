@@ -48,7 +48,8 @@ def advice(
     above = {each.task for each in cells[:here]} - {cells[here].task}
     if missing := [task for task in undone if task in above]:
         several = len(missing) > 1
-        named = f"tasks {', '.join(missing[:-1])} and {missing[-1]}" if several else f"task {missing[0]}"
+        *first, last = [*missing[:3], f"{len(missing) - 3} more"] if len(missing) > 4 else missing
+        named = f"tasks {', '.join(first)} and {last}" if several else f"task {last}"
         return (
             f"The {named} above {'are' if several else 'is'} not done yet, and this cell may build on "
             f"{'them' if several else 'it'}: first see {'their checks' if several else 'its check'} pass, "

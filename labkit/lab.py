@@ -93,7 +93,9 @@ class Lab:
         for news in client.control_lines(_clouds(), "POST", "clock/advance", {"seconds": seconds}):
             if "progress" in news:
                 print(news["progress"])
-        return Text(f"The lab's time is now {_clock(news['time'])}; {len(news['fired'])} things were due and happened.")
+        number = len(news["fired"])
+        happened = "1 thing was due and happened" if number == 1 else f"{number} things were due and happened"
+        return Text(f"The lab's time is now {_clock(news['time'])}; {happened}.")
 
     @property
     def now(self) -> datetime:
@@ -168,7 +170,8 @@ class Lab:
     def _repr_html_(self) -> str:
         def row(label: str, text: str) -> str:
             return (
-                f'<tr style="background:none"><td style="text-align:left;opacity:.7">{html.escape(label)}</td>'
+                '<tr style="background:none">'
+                f'<td style="text-align:left;opacity:.7;white-space:nowrap">{html.escape(label)}</td>'
                 f'<td style="text-align:left">{html.escape(text)}</td></tr>'
             )
 

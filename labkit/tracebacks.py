@@ -62,7 +62,7 @@ def _show(
         shell.showtraceback((kind, error, trace), running_compiled_code=bool(own))
         return
     sys.last_type, sys.last_value, sys.last_traceback = kind, error, trace  # for %tb and %debug
-    lines = [*textwrap.wrap(advice, 95, break_long_words=False, break_on_hyphens=False), ""] if advice else []
+    lines = [*textwrap.wrap(advice, 80, break_long_words=False, break_on_hyphens=False), ""] if advice else []
     lines += _formatted(shell, kind, error, own)
     if others := list(_walk(own[-1].tb_next)):
         where = str(others[-1].tb_frame.f_globals.get("__name__", "")).partition(".")[0]

@@ -35,6 +35,12 @@ def test_several_are_named_in_the_notebooks_order_and_those_below_are_not() -> N
     assert "policy" not in said
 
 
+def test_of_many_the_first_are_named() -> None:
+    cells = [*(CodeCell(task, "pass", task) for task in "abcdef"), CodeCell("last", "1 / 0", "")]
+    assert advice(cells, "1 / 0", None, ERROR, "abcdef").startswith("The tasks a, b, c and 3 more above are not done")
+    assert advice(cells, "1 / 0", None, ERROR, "abcd").startswith("The tasks a, b, c and d above are not done")
+
+
 def test_a_task_is_no_reason_for_its_own_cell() -> None:
     assert advice(CELLS, "mine = 1 / 0", "own", ERROR, ["deployer"]) == ""
     assert "task deployer above" in advice(CELLS, "mine = 1 / 0", "own-2", ERROR, ["deployer", "caller"])
