@@ -87,7 +87,7 @@ def _storage() -> Api:
     notes: dict[str, str] = {}
     for route in storage.tables():
         notes[route.name] = notes.get(route.name) or route.note
-    notes["the XML API"] = "objects are got, put and deleted; all else refuses"
+    notes["the XML API"] = "objects are got, put and deleted, by signed URLs of versions 4 and 2 too; all else refuses"
     notes["batches"] = ""
     return Api("Cloud Storage (`storage.googleapis.com`)", dict(sorted(notes.items())))
 
