@@ -91,10 +91,10 @@ def run(step: StepRun, arguments: dict[str, Any], attempt: Attempt, note: Callab
             # The queue takes no more messages: nobody will answer, and the step need not wait.
             _answer(callback, failure="The step was stopped.")
 
-    send("Executing")
-    attempt.on_stop(stopping)
     expiry = place.engine.clock.after(LONGEST, lambda: _expire(callback), f"time-out of the step {step.step.name}")
     try:
+        send("Executing")
+        attempt.on_stop(stopping)
         callback.answered.wait()
     finally:
         expiry.cancel()

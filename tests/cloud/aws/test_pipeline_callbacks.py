@@ -13,6 +13,7 @@ from labkit.cloud.aws.sagemaker_executions import find_execution
 from tests.cloud.aws.event_world import EventWorld, allow
 from tests.cloud.aws.in_process import error
 from tests.cloud.aws.pipeline_world import Pipelines
+from tests.waiting import eventually
 
 
 def callback(name: str, url: Any, **more: Any) -> dict[str, Any]:
@@ -52,7 +53,7 @@ def test_an_answer_with_outputs(pipelines: Pipelines, events: EventWorld, queue:
         "arguments": {"month": "2026-11", "number": 5},
         "status": "Executing",
     }
-    assert pipelines.statuses(execution) == {"Ask": "Executing"}
+    eventually(lambda: pipelines.statuses(execution) == {"Ask": "Executing"})
     assert pipelines.steps(execution)["Ask"]["Metadata"]["Callback"] == {"CallbackToken": token, "SqsQueueUrl": queue}
     send = pipelines.sm.send_pipeline_execution_step_success
     outputs = [{"Name": "rows", "Value": "11"}, {"Name": "where", "Value": "s3://there"}]
