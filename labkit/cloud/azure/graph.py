@@ -113,8 +113,9 @@ def create_application(call: Call, identifier: str) -> Response:
     if not name or len(name) > 256:
         raise _bad("A value without a type name was found and no expected type is available: displayName is needed.")
     _refuse_others(body, ("displayName", "tags", "signInAudience", "description"))
+    tags = _tags(body, [])
     made = call.cloud.directory.create(name)
-    made.tags = [str(each) for each in body.get("tags") or []]
+    made.tags = tags
     return _created("applications", _application(made))
 
 
@@ -125,9 +126,15 @@ def get_application(call: Call, identifier: str) -> dict[str, Any]:
 def update_application(call: Call, identifier: str) -> Response:
     application, body = _of(call, identifier), call.body()
     _refuse_others(body, ("displayName", "tags"))
-    application.name = text(body, "displayName", application.name)
-    application.tags = [str(each) for each in body.get("tags", application.tags)]
+    application.name, application.tags = text(body, "displayName", application.name), _tags(body, application.tags)
     return Response(204)
+
+
+def _tags(body: dict[str, Any], kept: list[str]) -> list[str]:
+    tags = body.get("tags", kept)
+    if tags is not None and not isinstance(tags, list):
+        raise _bad("A 'StartArray' node was expected when reading the value of the property 'tags'.")
+    return [str(each) for each in tags or []]
 
 
 def delete_application(call: Call, identifier: str) -> Response:

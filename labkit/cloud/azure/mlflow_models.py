@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.cloud.azure import mlflow_tracking
 from labkit.cloud.azure.errors import AzureError
-from labkit.cloud.azure.mlflow_tracking import BASE, READ, WRITE, milliseconds, pairs, text
+from labkit.cloud.azure.mlflow_tracking import BASE, READ, WRITE, listed, milliseconds, pairs, text
 from labkit.cloud.azure.routes import WORKSPACE, Route
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def tag_logged(call: Call, names: dict[str, str]) -> dict[str, Any]:
 def search_logged(call: Call, names: dict[str, str]) -> dict[str, Any]:
     """The logged models of experiments, the newest first. A filter chooses by ``source_run_id`` only."""
     body = call.body()
-    asked, wanted = {str(each) for each in body.get("experiment_ids") or []}, str(body.get("filter") or "")
+    asked, wanted = {str(each) for each in listed(body, "experiment_ids")}, str(body.get("filter") or "")
     by_run = re.fullmatch(r"\s*source_run_id\s*=\s*['\"]([^'\"]+)['\"]\s*", wanted)
     if wanted and by_run is None:
         raise AzureError("INVALID_PARAMETER_VALUE", f"The local clouds cannot read the filter {wanted!r}.", 400)
@@ -104,7 +104,7 @@ def log_outputs(call: Call, names: dict[str, str]) -> dict[str, Any]:
     """Notes that a run has made logged models; they know their run already."""
     body = call.body()
     mlflow_tracking.require(call, body)
-    for each in body.get("models") or []:
+    for each in listed(body, "models"):
         require(call, text(each, "model_id"))
     return {}
 

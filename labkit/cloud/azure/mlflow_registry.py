@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 
 from labkit.cloud.azure import jobs_outputs, mlflow_models
 from labkit.cloud.azure.errors import AzureError
-from labkit.cloud.azure.mlflow_tracking import BASE, milliseconds, pairs, text
+from labkit.cloud.azure.mlflow_tracking import BASE, listed, milliseconds, pairs, text
 from labkit.cloud.azure.models import MODELS
 from labkit.cloud.azure.resources import Resource
 from labkit.cloud.azure.routes import WORKSPACE, Route
@@ -87,7 +87,7 @@ def untag_model(call: Call, names: dict[str, str]) -> dict[str, Any]:
 def latest_versions(call: Call, names: dict[str, str]) -> dict[str, Any]:
     """The newest version in each stage, or in those that are asked for."""
     body = call.body() if call.request.method == "POST" else {}
-    asked = body.get("stages") or [value for key, value in parse_qsl(call.request.query) if key == "stages"]
+    asked = listed(body, "stages") or [value for key, value in parse_qsl(call.request.query) if key == "stages"]
     stages = [_stage(str(each)) for each in asked] or list(STAGES)
     model = _model(call, str(body.get("name") or call.query.get("name", "")))
     return {"model_versions": [each for each in _latest(call, model) if each["current_stage"] in stages]}

@@ -96,7 +96,7 @@ def update_run(call: Call, names: dict[str, str]) -> dict[str, Any]:
     run = require(call, body)
     if title := body.get("run_name"):
         run.display_name = str(title)
-    status = body.get("status")
+    status = str(body.get("status"))
     if run.kind == "mlflow" and status in _ENDED:
         run.move(_ENDED[status], call.engine.clock.now())
     return {"run_info": _info(call, run)}
@@ -131,9 +131,9 @@ def log_parameter(call: Call, names: dict[str, str]) -> dict[str, Any]:
 def log_batch(call: Call, names: dict[str, str]) -> dict[str, Any]:
     body = call.body()
     run = require(call, body)
-    for each in body.get("params") or []:
+    for each in listed(body, "params"):
         _set_parameter(run, text(each, "key"), str(each.get("value", "")))
-    for each in body.get("metrics") or []:
+    for each in listed(body, "metrics"):
         _measure(call, run, each)
     run.tags = run.tags | pairs(body.get("tags"))
     return {}
@@ -163,7 +163,7 @@ def get_metric_history(call: Call, names: dict[str, str]) -> dict[str, Any]:
 def search_runs(call: Call, names: dict[str, str]) -> dict[str, Any]:
     """The runs of experiments that a filter chooses, in the order that is asked for, the newest first otherwise."""
     body, known = call.body(), call.store(Runs)
-    asked = {str(each) for each in body.get("experiment_ids") or []}
+    asked = {str(each) for each in listed(body, "experiment_ids")}
     view_type = str(body.get("run_view_type") or "ACTIVE_ONLY").upper()
     chosen = mlflow_filters.parse(str(body.get("filter") or ""))
     found = []
@@ -173,10 +173,10 @@ def search_runs(call: Call, names: dict[str, str]) -> dict[str, Any]:
         shown = view(call, run)
         if chosen(shown):
             found.append(shown)
-    for order in reversed(body.get("order_by") or []):
+    for order in reversed(listed(body, "order_by")):
         found = mlflow_filters.ordered(found, str(order))
     first = int(body["page_token"]) if str(body.get("page_token") or "").isdigit() else 0
-    most = min(int(body.get("max_results") or 1000), MOST_RUNS)
+    most = min(_count(body.get("max_results") or 1000), MOST_RUNS)
     answer: dict[str, Any] = {"runs": found[first : first + most]}
     if first + most < len(found):
         answer["next_page_token"] = str(first + most)
@@ -234,15 +234,19 @@ def _experiment(call: Call, name: str, identifier: str) -> dict[str, Any]:
 
 
 def _measure(call: Call, run: Run, given: Mapping[str, Any]) -> None:
+    key = text(given, "key")
     try:
         value, step = float(given["value"]), int(given.get("step") or 0)
     except (KeyError, TypeError, ValueError):
-        message = f"The value of metric {given.get('key')} is no number: {given.get('value')!r}."
+        message = f"The value of metric {key} is no number: {given.get('value')!r}."
         raise AzureError("INVALID_PARAMETER_VALUE", message, 400) from None
     stated = given.get("timestamp")
-    at = float(stated) / 1000 if stated is not None else time.time()
-    when = call.engine.clock.instant(datetime.fromtimestamp(at, UTC))
-    run.measure(text(given, "key"), Measured(value, milliseconds(when), step))
+    try:
+        at = datetime.fromtimestamp(float(stated) / 1000 if stated is not None else time.time(), UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
+        message = f"The timestamp of metric {key} is no time in milliseconds: {stated!r}."
+        raise AzureError("INVALID_PARAMETER_VALUE", message, 400) from None
+    run.measure(key, Measured(value, milliseconds(call.engine.clock.instant(at)), step))
 
 
 def _set_parameter(run: Run, key: str, value: str) -> None:
@@ -276,7 +280,21 @@ def milliseconds(when: datetime) -> int:
 
 def pairs(given: Any) -> dict[str, str]:
     """Tags or parameters, given as a list of keys and values."""
-    return {text(each, "key"): str(each.get("value", "")) for each in given or []}
+    return {text(each, "key"): str(each.get("value", "")) for each in listed({"tags": given}, "tags")}
+
+
+def listed(given: Mapping[str, Any], name: str) -> list[Any]:
+    """A list of a request's, an empty one where there is none; raises :class:`AzureError`."""
+    value = given.get(name)
+    if value is not None and not isinstance(value, list):
+        raise AzureError("INVALID_PARAMETER_VALUE", f"Invalid value for parameter '{name}': it has to be a list.", 400)
+    return value or []
+
+
+def _count(given: Any) -> int:
+    if not str(given).isdigit():
+        raise AzureError("INVALID_PARAMETER_VALUE", f"Invalid value {given!r} for parameter 'max_results'.", 400)
+    return int(given)
 
 
 def text(given: Any, name: str) -> str:

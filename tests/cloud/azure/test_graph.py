@@ -108,6 +108,7 @@ def test_how_graph_lists_and_finds(cloud: AzureCloud, name: str) -> None:
         ("GET", "/me", None, 400, "Request_BadRequest"),
         ("GET", "/applications/none", None, 404, "Request_ResourceNotFound"),
         ("POST", "/applications", {}, 400, "Request_BadRequest"),
+        ("POST", "/applications", {"displayName": "x", "tags": 5}, 400, "Request_BadRequest"),
         ("POST", "/servicePrincipals", {"appId": "none"}, 400, "Request_BadRequest"),
         ("GET", "/groups", None, 501, "NotImplemented"),
         ("POST", "/applications", {"displayName": "x", "web": {"redirectUris": ["y"]}}, 501, "NotImplemented"),
