@@ -176,7 +176,7 @@ def test_a_second_set_up_waits_for_the_first(root: Path) -> None:
         waiting = threading.Thread(target=second)
         waiting.start()
         assert not entered.wait(0.2)
-    assert entered.wait(10)
+    assert entered.wait(60)
     waiting.join()
 
 

@@ -76,7 +76,7 @@ class EventWorld:
             "Role": role,
             "Handler": "app.handler",
             "Code": {"ZipFile": archive(code)},
-            "Timeout": 60,
+            "Timeout": 30,
             **changes,
         }
         return str(self.client("lambda").create_function(**given)["FunctionArn"])
