@@ -278,6 +278,20 @@ def test_a_run_is_cancelled(world: World) -> None:
     assert world.error("GET", started.name)[0] == "NOT_FOUND"
 
 
+def test_cancelling_reaches_what_is_inside_a_loop(world: World) -> None:
+    def pipeline() -> None:
+        with dsl.ParallelFor([60.0, 61.0], parallelism=1, name="loop") as seconds:
+            sleeper(seconds=seconds)
+
+    started = begin(world, pipeline)
+    started.until(lambda job: any("asleep" in line for line in started.printed("sleeper")))
+    world.ok("POST", f"{started.name}:cancel", {})
+    started.until(lambda found: found["state"] == "PIPELINE_STATE_CANCELLED")
+    ended = started.states
+    assert sorted(ended.pop(f"loop-{turn}") for turn in range(2)) == ["CANCELLED", "NOT_TRIGGERED"]
+    assert ended == {"loop": "CANCELLED", "sleeper": "CANCELLED"}
+
+
 def test_a_container_component_gets_its_command_line(world: World) -> None:
     @dsl.container_component
     def tool(
