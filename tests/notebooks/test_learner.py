@@ -38,5 +38,12 @@ def test_unanswered_tasks_are_met_with_a_sentence(name: str, tmp_path: Path, mon
         assert re.match(f"✗ {task} is (?:{states}) yet: found ", output.evalue), output.evalue
         assert " ".join(output.traceback) == output.evalue
         assert "\n" not in output.evalue
+    others = [(cell.id, out) for cell in notebook.cells if cell not in checks for out in cell.get("outputs", [])]
+    for cell, output in others:
+        assert output.get("name") != "stderr", (cell, output)
+        if output.output_type == "error":
+            said = " ".join(output.traceback)
+            assert re.match(r"The tasks? .* above (?:is|are) not done yet, and this cell may build on", said), cell
+            assert "site-packages" not in said, cell
     answers = [cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("solution")]
     assert not [cell.id for cell in answers for output in cell.outputs if output.output_type == "error"]

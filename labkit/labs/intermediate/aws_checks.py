@@ -56,7 +56,8 @@ def refused(_: Work) -> str:
     every = aws_cloud.runs()
     simple = [run for run in every if run.parameters.get("Model") == "logistic"]
     if not simple:
-        found = f"{len(every)} executions of {PIPELINE}, none of them with Model=logistic"
+        runs = f"{len(every)} execution{'s' if len(every) != 1 else ''}"
+        found = f"{runs} of {PIPELINE}, none of them with Model=logistic"
         raise NotAttempted(found if every else f"no execution of {PIPELINE}", expected)
     for run in simple:
         if run.status == "Failed" and run.refused and not run.registered and _threshold(run) == GATE:

@@ -42,7 +42,8 @@ def refused(_: Work) -> str:
     every = azure_cloud.pipeline_runs()
     simple = [run for run in every if run.input("kind") == "linear"]
     if not simple:
-        found = f"{len(every)} jobs in the experiment {EXPERIMENT}, none of them with kind=linear"
+        jobs = f"{len(every)} job{'s' if len(every) != 1 else ''}"
+        found = f"{jobs} in the experiment {EXPERIMENT}, none of them with kind=linear"
         raise NotAttempted(found if every else f"no job in the experiment {EXPERIMENT}", expected)
     for run in simple:
         if run.status == "Failed" and run.refused and run.step("register.py") is None and _threshold(run) == GATE:

@@ -30,7 +30,7 @@ def test_refused(azure_world: World) -> None:
     with pytest.raises(NotAttempted, match="no job in the experiment churn-monthly"):
         azure_checks.refused(WORK)
     azure_world.run()
-    with pytest.raises(NotAttempted, match="1 jobs in the experiment churn-monthly, none of them with kind=linear"):
+    with pytest.raises(NotAttempted, match="1 job in the experiment churn-monthly, none of them with kind=linear"):
         azure_checks.refused(WORK)
     azure_world.run("linear", failed="gate", said=TOO_LOW)
     assert azure_checks.refused(WORK) == (
