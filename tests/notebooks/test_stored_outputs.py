@@ -37,6 +37,8 @@ class TestEach:
         for cell in nbformat.read(solved, as_version=4).cells:
             if cell.metadata.get("nbgrader", {}).get("grade"):
                 assert any(text.startswith("✓") for text in texts(cell)), cell.id
+                # Of a value, nbgrader would take the points.
+                assert all(output.output_type == "display_data" for output in cell.outputs), cell.id
 
     def test_nothing_of_the_machine_is_in_them(self, solved: Path) -> None:
         for cell in nbformat.read(solved, as_version=4).cells:
