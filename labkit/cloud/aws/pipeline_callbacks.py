@@ -22,6 +22,7 @@ from labkit.cloud.engine.dags import Attempt
 
 if TYPE_CHECKING:
     from labkit.cloud.aws.front import Call
+    from labkit.cloud.aws.place import Place
 
 #: How long a step waits, in lab time.
 LONGEST = timedelta(days=7)
@@ -37,11 +38,14 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
 
 @dataclass
 class Callback:
-    """A step that waits. ``outputs`` are the types of its outputs by name; ``failure`` is None while it may succeed."""
+    """A step that waits. ``outputs`` are the types of its outputs by name; ``failure`` is None while it may succeed.
+
+    ``request`` is the token of the client's request that has answered, by which the same request is known again.
+    """
 
     execution: Execution
     outputs: Mapping[str, str]
-    token: str = ""
+    request: str = ""
     answered: threading.Event = field(default_factory=threading.Event)
     values: dict[str, Any] = field(default_factory=dict)
     told: list[Mapping[str, Any]] = field(default_factory=list)
@@ -121,14 +125,16 @@ def send_success(call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
     given = {each["Name"]: each["Value"] for each in parameters.get("OutputParameters") or []}
 
     def succeed(callback: Callback) -> None:
+        values = {}
         for name, text in given.items():
             if name not in callback.outputs:
                 raise AwsError("ValidationException", f"Output parameter [{name}] is not defined in the callback step.")
             try:
-                callback.values[name] = _READERS[callback.outputs[name]](text)
+                values[name] = _READERS[callback.outputs[name]](text)
             except (ValueError, KeyError):
                 message = f"Output parameter [{name}] value is not of type {callback.outputs[name]}."
                 raise AwsError("ValidationException", message) from None
+        callback.values = values
         callback.told = [{"Name": name, "Value": text} for name, text in given.items()]
 
     return _end(call, parameters, succeed)
@@ -143,23 +149,25 @@ def send_failure(call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
     return _end(call, parameters, fail)
 
 
-def find(call: Call, token: str) -> Callback | None:
+def find(at: Call | Place, token: str) -> Callback | None:
     """The step to which a token was given."""
-    return call.store(State).callbacks.get(token)
+    return at.store(State).callbacks.get(token)
 
 
 def _end(call: Call, parameters: dict[str, Any], answer: Callable[[Callback], None]) -> dict[str, Any]:
     token, state = parameters["CallbackToken"], call.store(State)
+    # Clients need not send one; without it, no later request is the same.
+    request = parameters.get("ClientRequestToken") or secrets.token_hex(20)
     callback = find(call, token)
     if callback is None:
         raise AwsError("ResourceNotFound", f"Callback token '{token}' does not exist.")
     with state.lock:
         told = {"PipelineExecutionArn": callback.execution.arn}
         if callback.answered.is_set():
-            if callback.token == parameters["ClientRequestToken"]:
+            if callback.request == request:
                 return told
             raise AwsError("ConflictException", f"The callback step with the token '{token}' has ended already.")
         answer(callback)
-        callback.token = parameters["ClientRequestToken"]
+        callback.request = request
         callback.answered.set()
     return told

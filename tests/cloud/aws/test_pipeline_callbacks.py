@@ -7,7 +7,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from botocore.handlers import generate_idempotent_uuid
 
+from labkit.cloud.aws import pipeline_callbacks
 from labkit.cloud.aws.place import Place
 from labkit.cloud.aws.sagemaker_executions import find_execution
 from tests.cloud.aws.event_world import EventWorld, allow
@@ -71,6 +73,29 @@ def test_an_answer_with_outputs(pipelines: Pipelines, events: EventWorld, queue:
     assert steps["Many"]["FailureReason"] == "s3://there"
     assert steps["Ask"]["Metadata"]["Callback"]["OutputParameters"] == outputs
     assert error(send, CallbackToken=token)[1] == "ConflictException"
+
+
+def test_an_answer_that_is_wrong_leaves_nothing(pipelines: Pipelines, events: EventWorld, queue: str) -> None:
+    execution = pipelines.start(pipelines.pipeline("asked", [callback("Ask", queue)]))
+    token, send = message(events, queue)["token"], pipelines.sm.send_pipeline_execution_step_success
+    wrong = [{"Name": "rows", "Value": "11"}, {"Name": "other", "Value": "1"}]
+    assert error(send, CallbackToken=token, OutputParameters=wrong)[1] == "ValidationException"
+    found = pipeline_callbacks.find(Place(events.cloud, "us-east-1"), token)
+    assert found is not None
+    assert (found.values, found.answered.is_set()) == ({}, False)
+    send(CallbackToken=token)
+    pipelines.settled(execution)
+
+
+def test_a_client_need_not_name_its_request(pipelines: Pipelines, events: EventWorld, queue: str) -> None:
+    execution = pipelines.start(pipelines.pipeline("asked", [callback("Ask", queue)]))
+    token = message(events, queue)["token"]
+    client = events.user("sagemaker", allow("sagemaker:SendPipelineExecutionStepSuccess"), name="plain")
+    client.meta.events.unregister("before-parameter-build", generate_idempotent_uuid)
+    send = client.send_pipeline_execution_step_success
+    assert send(CallbackToken=token)["PipelineExecutionArn"] == execution
+    assert error(send, CallbackToken=token)[1] == "ConflictException"
+    pipelines.settled(execution)
 
 
 def test_a_failure(pipelines: Pipelines, events: EventWorld, queue: str) -> None:
