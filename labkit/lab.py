@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import os
 import sys
 from collections.abc import Iterable
@@ -78,9 +77,9 @@ class Lab:
         solved = ROOT / "solutions" / f"{self.name}.ipynb"
         if not solved.is_file():
             raise LabError(f"The solved notebook {solved.relative_to(ROOT)} is not in this copy of the kit.")
-        for cell in json.loads(solved.read_text(encoding="utf-8"))["cells"]:
-            if cell["metadata"].get("nbgrader", {}).get("grade_id") == task:
-                lines = "".join(cell["source"]).splitlines()
+        for cell in code_cells(solved):
+            if cell.task == task:
+                lines = cell.source.splitlines()
                 return Code("\n".join(line for line in lines if not line.strip().startswith("###")))
         raise LabError(f"{solved.relative_to(ROOT)} has no cell for the task {task!r}.")
 

@@ -14,7 +14,6 @@ import shutil
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from labkit.cloud.aws import roles
 from labkit.cloud.aws.front import CREDENTIALS_PATH
 from labkit.cloud.aws.lambda_state import CONCURRENCY, LambdaFunction, Version
 from labkit.cloud.aws.place import Place
+from labkit.cloud.engine.clock import iso_milliseconds
 from labkit.cloud.engine.errors import CloudError
 from labkit.cloud.engine.functions import Function, FunctionSpec, Outcome
 
@@ -152,7 +152,7 @@ class Instances:
             return json.dumps(fault).encode(), "", f"\tStatus: error\tError Type: {kind}"
         if outcome.ending in ("timed_out", "init_timed_out"):
             message = f"Task timed out after {self._config['Timeout']:.2f} seconds"
-            line = f"{_stamp(self._place.engine.clock.now())} {request_id} {message}"
+            line = f"{iso_milliseconds(self._place.engine.clock.now())} {request_id} {message}"
             return _fault("Sandbox.Timedout", about + message), line, "\tStatus: timeout"
         kind = "Runtime.ExitError"
         if outcome.ending == "out_of_memory":
@@ -253,7 +253,3 @@ class Instances:
 
 def _fault(kind: str, message: str) -> bytes:
     return json.dumps({"errorType": kind, "errorMessage": message}).encode()
-
-
-def _stamp(when: datetime) -> str:
-    return f"{when:%Y-%m-%dT%H:%M:%S}.{when.microsecond // 1000:03d}Z"

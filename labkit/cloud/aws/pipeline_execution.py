@@ -22,6 +22,7 @@ from labkit.cloud.aws.pipeline_values import Scope
 from labkit.cloud.aws.role_storage import RoleStorage
 from labkit.cloud.aws.sagemaker_data import parse
 from labkit.cloud.aws.sagemaker_jobs import LONGEST_REASON, SAGEMAKER
+from labkit.cloud.engine.clock import iso_milliseconds
 from labkit.cloud.engine.dags import Attempt, Dag, Done, Node, NodeState, Retry
 
 #: Step type -> the arguments that make two runs of a step the same:
@@ -171,8 +172,8 @@ class _Runner:
                 "PipelineArn": execution.pipeline.arn,
                 "PipelineExecutionId": execution.id,
                 "PipelineExecutionArn": execution.arn,
-                "StartDateTime": _iso(execution.created),
-                "CurrentDateTime": _iso(place.engine.clock.now()),
+                "StartDateTime": iso_milliseconds(execution.created),
+                "CurrentDateTime": iso_milliseconds(place.engine.clock.now()),
             },
             read=lambda url: storage.read(*parse(url)),
             steps={name: result.properties for name, result in finished.items()},
@@ -259,7 +260,3 @@ def _cache_key(step: Step, arguments: Mapping[str, Any]) -> str:
     kept = {name: arguments.get(name) for name in names} if names else {**arguments}
     kept["FunctionArn"], kept["SqsQueueUrl"] = step.document.get("FunctionArn"), step.document.get("SqsQueueUrl")
     return hashlib.sha256(json.dumps([step.type, kept], sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _iso(when: datetime) -> str:
-    return f"{when:%Y-%m-%dT%H:%M:%S}.{when.microsecond // 1000:03d}Z"

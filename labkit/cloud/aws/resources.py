@@ -226,6 +226,13 @@ def _iam(
     return needs
 
 
+def tagging(operation: str, parameters: Mapping[str, Any], resource: str) -> list[Need]:
+    """What it takes beside to give a resource of SageMaker's its tags as it is made."""
+    if not operation.startswith("Create") or not parameters.get("Tags"):
+        return []
+    return [Need("sagemaker:AddTags", resource, {"sagemaker:TaggingAction": operation})]
+
+
 def _sagemaker(operation: str, parameters: Mapping[str, Any], account: str, region: str) -> list[Need]:
     action = f"sagemaker:{operation}"
     if arn := parameters.get("ResourceArn"):
@@ -242,8 +249,7 @@ def _sagemaker(operation: str, parameters: Mapping[str, Any], account: str, regi
             Need(action, f"{prefix}:model/{each['ModelName'].lower()}") for each in variants if each.get("ModelName")
         ]
     result = named or [Need(action, "*")]
-    if parameters.get("Tags") and operation.startswith("Create"):
-        result.append(Need("sagemaker:AddTags", result[0].resource, {"sagemaker:TaggingAction": operation}))
+    result += tagging(operation, parameters, result[0].resource)
     if role := parameters.get("ExecutionRoleArn") or parameters.get("RoleArn"):
         result.append(Need("iam:PassRole", str(role)))
     return result

@@ -15,6 +15,7 @@ from urllib.parse import quote_plus
 
 from labkit.cloud.aws import s3_state
 from labkit.cloud.aws.place import Place
+from labkit.cloud.engine.clock import iso_milliseconds
 from labkit.cloud.engine.errors import CloudError
 
 if TYPE_CHECKING:
@@ -138,10 +139,15 @@ def _wanting(configuration: Mapping[str, Any], change: Change) -> Iterator[tuple
                 yield service, each
 
 
+def filter_rules(configuration: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The rules of a configuration's filter: what of the key each is about, in lower case, and how it has to be."""
+    rules = ((configuration.get("Filter") or {}).get("Key") or {}).get("FilterRules") or []
+    return [(str(each.get("Name", "")).lower(), str(each.get("Value", ""))) for each in rules]
+
+
 def affixes(configuration: Mapping[str, Any]) -> tuple[str, str]:
     """The prefix and the suffix of keys that a configuration is about."""
-    rules = ((configuration.get("Filter") or {}).get("Key") or {}).get("FilterRules") or []
-    found = {str(each.get("Name", "")).lower(): str(each.get("Value", "")) for each in rules}
+    found = dict(filter_rules(configuration))
     return found.get("prefix", ""), found.get("suffix", "")
 
 
@@ -187,7 +193,7 @@ def _record(by: By, holder: Any, configuration: str, change: Change, now: dateti
         "eventVersion": "2.3" if change.kind.startswith("ObjectTagging") else "2.1",
         "eventSource": "aws:s3",
         "awsRegion": holder.region_name,
-        "eventTime": f"{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1000:03d}Z",
+        "eventTime": iso_milliseconds(now),
         "eventName": change.kind,
         "userIdentity": {"principalId": f"AWS:{by.principal_id or by.account}"},
         "requestParameters": {"sourceIPAddress": "127.0.0.1"},

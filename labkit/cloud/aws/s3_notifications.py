@@ -14,6 +14,7 @@ from labkit.cloud.aws import moto_base, s3_events, s3_state
 from labkit.cloud.aws.errors import AwsError
 from labkit.cloud.aws.place import Place
 from labkit.cloud.aws.s3_state import malformed_xml
+from labkit.cloud.engine.clock import iso_milliseconds
 from labkit.cloud.engine.errors import CloudError
 
 if TYPE_CHECKING:
@@ -46,11 +47,10 @@ def put_bucket_notification_configuration(call: Call, parameters: Parameters) ->
     _check_destinations(place, bucket, everything, parameters.get("SkipDestinationValidation") in (True, "true"))
     with moto_base.lock("s3"):
         s3_state.bucket(bucket).labkit_notifications = kept
-    now = call.engine.clock.now()
     test = {
         "Service": "Amazon S3",
         "Event": "s3:TestEvent",
-        "Time": f"{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1000:03d}Z",
+        "Time": iso_milliseconds(call.engine.clock.now()),
         "Bucket": bucket,
         "RequestId": call.request_id,
         "HostId": f"labkit/{call.request_id}=",
@@ -78,8 +78,7 @@ def _checked(given: Mapping[str, Any], name: str) -> Parameters:
     for event in events:
         if not str(event).startswith("s3:") or event == "s3:":
             raise _invalid("A specified event is not supported for notifications")
-    rules = ((given.get("Filter") or {}).get("Key") or {}).get("FilterRules") or []
-    names = [str(rule.get("Name", "")).lower() for rule in rules]
+    names = [rule for rule, _ in s3_events.filter_rules(given)]
     if any(each not in ("prefix", "suffix") for each in names):
         raise _invalid("filter rule name must be either prefix or suffix")
     if len(set(names)) < len(names):

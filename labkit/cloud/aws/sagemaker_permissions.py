@@ -52,8 +52,7 @@ def needs(call: Call, parameters: Mapping[str, Any]) -> list[Need]:
         ]
     if call.operation == "CreateTransformJob":
         result.append(Need(action, f"{prefix}:model/{str(parameters['ModelName']).lower()}"))
-    if call.operation.startswith("Create") and parameters.get("Tags"):
-        result.append(Need("sagemaker:AddTags", result[0].resource, {"sagemaker:TaggingAction": call.operation}))
+    result += resources.tagging(call.operation, parameters, result[0].resource)
     if call.operation.startswith(("Create", "Update", "Start")) and (role := parameters.get("RoleArn")):
         result.append(Need("iam:PassRole", str(role)))
     return result

@@ -18,6 +18,7 @@ from labkit.cloud.aws.errors import AwsError
 from labkit.cloud.aws.lambda_state import reference
 from labkit.cloud.aws.place import Place
 from labkit.cloud.aws.sns_state import Subscription, Topic
+from labkit.cloud.engine.clock import iso_milliseconds
 from labkit.cloud.engine.errors import CloudError
 
 SERVICE = "sns.amazonaws.com"
@@ -95,7 +96,7 @@ def _document(
         document["Subject"] = message.subject
     document |= {
         "Message": message.for_protocol(subscription.protocol),
-        "Timestamp": f"{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1000:03d}Z",
+        "Timestamp": iso_milliseconds(now),
         "SignatureVersion": "1",
         "Signature": "",
         "SigningCertURL": f"{host}/SimpleNotificationService.pem",

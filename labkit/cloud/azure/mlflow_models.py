@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.cloud.azure import mlflow_tracking
 from labkit.cloud.azure.errors import AzureError
-from labkit.cloud.azure.mlflow_tracking import BASE, READ, WRITE, listed, milliseconds, pairs, text
-from labkit.cloud.azure.routes import WORKSPACE, Route
+from labkit.cloud.azure.mlflow_tracking import READ, WRITE, listed, milliseconds, pairs, routes, text
 
 if TYPE_CHECKING:
     from labkit.cloud.azure.front import Call
@@ -133,21 +132,12 @@ def _logged(made: Logged) -> dict[str, Any]:
     return {"info": info, "data": {"params": [{"key": key, "value": value} for key, value in made.params.items()]}}
 
 
-def _routes() -> list[Route]:
-    model = "logged-models/{model}"
-    table = [
-        ("POST", "logged-models", create_logged, WRITE),
-        ("POST", "logged-models/search", search_logged, READ),
-        ("GET", model, get_logged, READ),
-        ("PATCH", model, finalize_logged, WRITE),
-        ("PATCH", f"{model}/tags", tag_logged, WRITE),
-        ("POST", "runs/outputs", log_outputs, WRITE),
-    ]
-    return [
-        Route(method, f"/mlflow/{version}{WORKSPACE}{BASE}/{path}", function, action=action, read_only="read" in action)
-        for version in ("v1.0", "v2.0")
-        for method, path, function, action in table
-    ]
-
-
-ROUTES = _routes()
+_MODEL = "logged-models/{model}"
+ROUTES = routes(
+    ("POST", "logged-models", create_logged, WRITE),
+    ("POST", "logged-models/search", search_logged, READ),
+    ("GET", _MODEL, get_logged, READ),
+    ("PATCH", _MODEL, finalize_logged, WRITE),
+    ("PATCH", f"{_MODEL}/tags", tag_logged, WRITE),
+    ("POST", "runs/outputs", log_outputs, WRITE),
+)

@@ -13,10 +13,9 @@ from urllib.parse import parse_qsl
 
 from labkit.cloud.azure import jobs_outputs, mlflow_models
 from labkit.cloud.azure.errors import AzureError
-from labkit.cloud.azure.mlflow_tracking import BASE, listed, milliseconds, pairs, text
+from labkit.cloud.azure.mlflow_tracking import listed, milliseconds, pairs, routes, text
 from labkit.cloud.azure.models import MODELS
 from labkit.cloud.azure.resources import Resource
-from labkit.cloud.azure.routes import WORKSPACE, Route
 from labkit.cloud.engine.errors import Conflict
 
 if TYPE_CHECKING:
@@ -309,32 +308,23 @@ def _shown_version(call: Call, version: Resource) -> dict[str, Any]:
     }
 
 
-def _routes() -> list[Route]:
-    table = [
-        ("POST", "registered-models/create", create_model, WRITE),
-        ("GET", "registered-models/get", get_model, READ),
-        ("GET", "registered-models/search", search_models, READ),
-        ("PATCH", "registered-models/update", update_model, WRITE),
-        ("DELETE", "registered-models/delete", delete_model, DELETE),
-        ("POST", "registered-models/set-tag", tag_model, WRITE),
-        ("DELETE", "registered-models/delete-tag", untag_model, WRITE),
-        ("GET", "registered-models/get-latest-versions", latest_versions, READ),
-        ("POST", "registered-models/get-latest-versions", latest_versions, READ),
-        ("POST", "model-versions/create", create_version, WRITE),
-        ("GET", "model-versions/get", get_version, READ),
-        ("GET", "model-versions/get-download-uri", get_download_uri, READ),
-        ("GET", "model-versions/search", search_versions, READ),
-        ("PATCH", "model-versions/update", update_version, WRITE),
-        ("DELETE", "model-versions/delete", delete_version, DELETE),
-        ("POST", "model-versions/set-tag", tag_version, WRITE),
-        ("DELETE", "model-versions/delete-tag", untag_version, WRITE),
-        ("POST", "model-versions/transition-stage", move_version, WRITE),
-    ]
-    return [
-        Route(method, f"/mlflow/{version}{WORKSPACE}{BASE}/{path}", function, action=action, read_only=action == READ)
-        for version in ("v1.0", "v2.0")
-        for method, path, function, action in table
-    ]
-
-
-ROUTES = _routes()
+ROUTES = routes(
+    ("POST", "registered-models/create", create_model, WRITE),
+    ("GET", "registered-models/get", get_model, READ),
+    ("GET", "registered-models/search", search_models, READ),
+    ("PATCH", "registered-models/update", update_model, WRITE),
+    ("DELETE", "registered-models/delete", delete_model, DELETE),
+    ("POST", "registered-models/set-tag", tag_model, WRITE),
+    ("DELETE", "registered-models/delete-tag", untag_model, WRITE),
+    ("GET", "registered-models/get-latest-versions", latest_versions, READ),
+    ("POST", "registered-models/get-latest-versions", latest_versions, READ),
+    ("POST", "model-versions/create", create_version, WRITE),
+    ("GET", "model-versions/get", get_version, READ),
+    ("GET", "model-versions/get-download-uri", get_download_uri, READ),
+    ("GET", "model-versions/search", search_versions, READ),
+    ("PATCH", "model-versions/update", update_version, WRITE),
+    ("DELETE", "model-versions/delete", delete_version, DELETE),
+    ("POST", "model-versions/set-tag", tag_version, WRITE),
+    ("DELETE", "model-versions/delete-tag", untag_version, WRITE),
+    ("POST", "model-versions/transition-stage", move_version, WRITE),
+)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.cloud.azure import mlflow_filters, runs
 from labkit.cloud.azure.errors import AzureError
-from labkit.cloud.azure.routes import WORKSPACE, Route
+from labkit.cloud.azure.routes import WORKSPACE, Function, Route
 from labkit.cloud.azure.runs import Measured, Run, Runs
 from labkit.cloud.engine.clock import EPOCH
 
@@ -305,32 +305,38 @@ def text(given: Any, name: str) -> str:
     return value
 
 
-def _routes() -> list[Route]:
-    table = [
-        ("POST", "experiments/create", create_experiment, WRITE),
-        ("GET", "experiments/get", get_experiment, READ),
-        ("GET", "experiments/get-by-name", get_experiment_by_name, READ),
-        ("GET", "experiments/list", search_experiments, READ),
-        ("GET", "experiments/search", search_experiments, READ),
-        ("POST", "experiments/search", search_experiments, READ),
-        ("POST", "runs/create", create_run, WRITE),
-        ("POST", "runs/update", update_run, WRITE),
-        ("GET", "runs/get", get_run, READ),
-        ("POST", "runs/delete", delete_run, WRITE),
-        ("POST", "runs/restore", restore_run, WRITE),
-        ("POST", "runs/log-metric", log_metric, WRITE),
-        ("POST", "runs/log-parameter", log_parameter, WRITE),
-        ("POST", "runs/log-batch", log_batch, WRITE),
-        ("POST", "runs/set-tag", set_tag, WRITE),
-        ("POST", "runs/delete-tag", delete_tag, WRITE),
-        ("POST", "runs/search", search_runs, READ),
-        ("GET", "metrics/get-history", get_metric_history, READ),
-    ]
+def routes(*table: tuple[str, str, Function, str]) -> list[Route]:
+    """The routes of an interface of MLflow's: (method, path, function, action) of each, in both of its versions."""
     return [
-        Route(method, f"/mlflow/{version}{WORKSPACE}{BASE}/{path}", function, action=action, read_only=action == READ)
+        Route(
+            method,
+            f"/mlflow/{version}{WORKSPACE}{BASE}/{path}",
+            function,
+            action=action,
+            read_only=action.endswith("/read"),
+        )
         for version in ("v1.0", "v2.0")
         for method, path, function, action in table
     ]
 
 
-ROUTES = _routes()
+ROUTES = routes(
+    ("POST", "experiments/create", create_experiment, WRITE),
+    ("GET", "experiments/get", get_experiment, READ),
+    ("GET", "experiments/get-by-name", get_experiment_by_name, READ),
+    ("GET", "experiments/list", search_experiments, READ),
+    ("GET", "experiments/search", search_experiments, READ),
+    ("POST", "experiments/search", search_experiments, READ),
+    ("POST", "runs/create", create_run, WRITE),
+    ("POST", "runs/update", update_run, WRITE),
+    ("GET", "runs/get", get_run, READ),
+    ("POST", "runs/delete", delete_run, WRITE),
+    ("POST", "runs/restore", restore_run, WRITE),
+    ("POST", "runs/log-metric", log_metric, WRITE),
+    ("POST", "runs/log-parameter", log_parameter, WRITE),
+    ("POST", "runs/log-batch", log_batch, WRITE),
+    ("POST", "runs/set-tag", set_tag, WRITE),
+    ("POST", "runs/delete-tag", delete_tag, WRITE),
+    ("POST", "runs/search", search_runs, READ),
+    ("GET", "metrics/get-history", get_metric_history, READ),
+)

@@ -38,6 +38,11 @@ _UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds
 _PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)")
 
 
+def iso_milliseconds(when: datetime) -> str:
+    """A time as APIs write it: ``2026-01-31T12:00:00.000Z``."""
+    return f"{when:%Y-%m-%dT%H:%M:%S}.{when.microsecond // 1000:03d}Z"
+
+
 class Work(Protocol):
     """Something that was started and goes on: a pipeline's execution, a job, a function's run."""
 

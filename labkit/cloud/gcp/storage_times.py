@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from email.utils import format_datetime
 
+from labkit.cloud.engine.clock import iso_milliseconds
+
 
 def text(when: datetime) -> str:
     """RFC 3339, in milliseconds: ``2026-01-31T12:00:00.000Z``."""
-    return f"{when:%Y-%m-%dT%H:%M:%S}.{when.microsecond // 1000:03}Z"
+    return iso_milliseconds(when)
 
 
 def http(when: datetime) -> str:
