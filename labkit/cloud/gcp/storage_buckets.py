@@ -160,10 +160,9 @@ def _access(asked: dict[str, Any], held: dict[str, Any] | None = None) -> dict[s
     """How access is decided: by roles alone, or (as is usual until it is set) by access control lists beside them."""
     types = {"uniformBucketLevelAccess": dict, "bucketPolicyOnly": dict, "publicAccessPrevention": str}
     check_types(asked, types, "iamConfiguration.")
-    # The second name is the setting's old one.
-    named = next((each for each in list(types)[:2] if asked.get(each) is not None), None)
+    old = asked.get("uniformBucketLevelAccess") is None and asked.get("bucketPolicyOnly") is not None
     asked = (held or {}) | asked
-    uniform_access = asked.get(named or "uniformBucketLevelAccess") or {}
+    uniform_access = asked.get("bucketPolicyOnly" if old else "uniformBucketLevelAccess") or {}
     check_types(uniform_access, {"enabled": bool}, "uniformBucketLevelAccess.")
     uniform = bool(uniform_access.get("enabled", False))
     if asked.get("publicAccessPrevention", "inherited") not in ("inherited", "enforced", "unspecified"):

@@ -12,6 +12,7 @@ import secrets
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
+from functools import lru_cache
 
 #: Seconds that a token is good for.
 LIFETIME = 3599
@@ -50,8 +51,8 @@ class Tokens:
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
-        #: What tokens say that were verified: a program sends its own with every call.
-        self._verified: dict[str, Claims] = {}
+        # A program sends its token with every call. What is rejected is not remembered.
+        self._claims = lru_cache(KEPT)(self._read)
 
     def issue(
         self,
@@ -69,12 +70,9 @@ class Tokens:
 
     def verify(self, token: str) -> Claims:
         """What ``token`` says, if the lab signed it and it is in force; raises :class:`Rejected`."""
-        claims = self._verified.get(token) or self._read(token)
+        claims = self._claims(token)
         if time.time() >= claims.expires:
             raise Rejected("expired")
-        if len(self._verified) >= KEPT:
-            self._verified.clear()
-        self._verified[token] = claims
         return claims
 
     def _read(self, token: str) -> Claims:
