@@ -15,10 +15,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from labkit.cloud.state import Lab
 from labkit.kernels import warm
 from labkit.kernels.install import NAME
-from tests.kernels.test_warm import environ, kernels, start_warm
-from tests.kernels.warm_kernels import Kernel
-
-__all__ = ["environ", "kernels"]
+from tests.kernels.warm_kernels import Kernel, start_warm
 
 pytestmark = pytest.mark.skipif(not warm.wanted({}), reason="kernels are forked on Linux only")
 

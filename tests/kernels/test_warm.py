@@ -8,52 +8,19 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from labkit.kernels import warm
 from labkit.kernels.threads import settings
-from tests.kernels.warm_kernels import Kernel, alive, lean, nursery, warm_pid
+from tests.kernels.warm_kernels import Kernel, alive, lean, nursery, start_warm, warm_pid
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.skipif(not warm.wanted({}), reason="kernels are forked on Linux only")
 
 PID = "import os; print(os.getppid(), end='')"
-
-
-@pytest.fixture
-def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """An environment whose warm process is the test's own, and no clouds: a file stands where they would be."""
-    (tmp_path / "blocked").write_text("")
-    (tmp_path / "packages").mkdir()
-    paths = [str(tmp_path / "packages"), *filter(None, [os.environ.get("PYTHONPATH")])]
-    for name, value in (
-        ("XDG_STATE_HOME", str(tmp_path)),
-        ("LABKIT_STATE", str(tmp_path / "blocked")),
-        ("PYTHONPATH", os.pathsep.join(paths)),
-    ):
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(warm, "PROGRAM", lean())
-    monkeypatch.setattr(warm, "WAIT", 60.0)
-    return dict(os.environ)
-
-
-@pytest.fixture
-def kernels(tmp_path: Path, environ: dict[str, str]) -> Iterator[Callable[..., Kernel]]:
-    with nursery(tmp_path, environ) as start:
-        yield start
-
-
-def start_warm(environ: dict[str, str]) -> int:
-    """Sees that there is a warm process with its imports done; returns its id."""
-    warm.start(environ)
-    lock = warm.files(warm.mark({**environ, **settings(environ)}, sys.executable))[1]
-    eventually(lambda: lock.exists() and lock.read_text() == "warm")
-    pid = warm_pid(environ)
-    assert pid is not None
-    return pid
 
 
 def test_the_first_kernel_does_not_wait_and_the_next_is_forked(

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from jupyter_client.manager import KernelManager
 from labkit.kernels import warm
 from labkit.kernels.install import NAME, install
 from labkit.kernels.threads import settings
+from tests.waiting import eventually
 
 #: A warm process that imports only what a kernel is made of.
 LEAN = (
@@ -82,13 +84,21 @@ class Kernel:
 
 def warm_pid(environ: dict[str, str]) -> int | None:
     """The process id of the warm process for this environment, if there is one."""
-    import sys
-
     line = warm._connect(warm.mark({**environ, **settings(environ)}, sys.executable))
     if line is None:
         return None
     with line:
         return int(struct.unpack("3i", line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
+
+
+def start_warm(environ: dict[str, str]) -> int:
+    """Sees that there is a warm process with its imports done; returns its id."""
+    warm.start(environ)
+    lock = warm.files(warm.mark({**environ, **settings(environ)}, sys.executable))[1]
+    eventually(lambda: lock.exists() and lock.read_text() == "warm")
+    pid = warm_pid(environ)
+    assert pid is not None
+    return pid
 
 
 def alive(pid: int) -> bool:
